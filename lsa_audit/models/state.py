@@ -1,0 +1,47 @@
+"""Leaves no trace: whatever happens inside, the user's model and the random generators come out as they went in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy
+import torch
+from torch import nn
+
+
+@contextmanager
+def preserved(module: nn.Module) -> Iterator[nn.Module]:
+    """The module in eval mode with frozen parameters; everything is restored on leaving, also after an exception.
+
+    Restored: the training flag of every submodule, `requires_grad` and `grad` of every parameter, the values of all
+    buffers, and the states of the generators of Python, NumPy and torch (CPU and all CUDA devices).
+
+    Cost: one copy of the buffers.
+    """
+    training = [(child, child.training) for child in module.modules()]
+    parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    generators = (random.getstate(), numpy.random.get_state(), torch.get_rng_state())  # noqa: NPY002 - the legacy state is what users share
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    try:
+        module.eval()
+        for parameter, _, _ in parameters:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+        yield module
+    finally:
+        for child, flag in training:
+            child.training = flag
+        for parameter, requires_grad, grad in parameters:
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = grad
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+        random.setstate(generators[0])
+        numpy.random.set_state(generators[1])
+        torch.set_rng_state(generators[2])
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)

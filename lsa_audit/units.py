@@ -1,0 +1,65 @@
+"""How numbers are read from people and shown to people: epsilons in pixel units, fractions as percentages."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from .errors import UsageError
+
+PIXEL_LEVELS = 255
+
+
+def parse_epsilon(text: str | float | int, norm: str = "linf") -> float:
+    """A perturbation budget in pixel units from `0.03`, `8/255` or a number.
+
+    Args:
+        text: the epsilon as written.
+        norm: `linf` (range 0..1) or `l2` (range 0..inf).
+
+    Raises:
+        UsageError: not a number, negative, or above 1 for `linf`.
+
+    >>> parse_epsilon("8/255") == 8 / 255
+    True
+    """
+    try:
+        numerator, _, denominator = str(text).strip().partition("/")
+        epsilon = float(numerator) / float(denominator) if denominator else float(numerator)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"epsilon {text!r} is not a number", "write it as 0.03 or 8/255") from None
+    if not math.isfinite(epsilon) or epsilon < 0:
+        raise UsageError(f"epsilon {text} is not a distance", "it must be a finite number, 0 or above")
+    if norm == "linf" and epsilon > 1:
+        hint = f"images lie in [0, 1]; did you mean {format_epsilon(epsilon / PIXEL_LEVELS)}?"
+        raise UsageError(f"epsilon {text} is larger than the whole pixel range", hint)
+    return epsilon
+
+
+def format_epsilon(epsilon: float) -> str:
+    """`8/255` where the value is a whole or half number of pixel levels up to 64, else a short decimal.
+
+    >>> format_epsilon(8 / 255), format_epsilon(0.3), format_epsilon(0.0)
+    ('8/255', '0.3', '0')
+    """
+    levels = epsilon * PIXEL_LEVELS
+    nearest = round(levels * 2) / 2
+    short = f"{epsilon:.6g}"
+    if 0 < nearest <= 64 and abs(levels - nearest) < 1e-9 and Fraction(short) != Fraction(epsilon).limit_denominator(100):
+        return f"{nearest:g}/{PIXEL_LEVELS}"
+    return short
+
+
+def format_percent(fraction: float, digits: int = 1) -> str:
+    """A fraction as a percentage that never rounds into 0 or 100.
+
+    >>> format_percent(0.9996), format_percent(1.0), format_percent(0.0002)
+    ('99.9 %', '100.0 %', '0.1 %')
+    """
+    step = 10.0**-digits
+    shown = round(100 * fraction, digits)
+    if fraction > 0 and shown <= 0:
+        shown = step
+    if fraction < 1 and shown >= 100:
+        shown = 100 - step
+    return f"{shown:.{digits}f} %"
