@@ -106,7 +106,9 @@ class AttackResult(Record):
     robust_accuracy: Estimate
     fooled: int = Field(description="images right before and wrong after")
     nonfinite: int = Field(description="images whose logits became NaN or infinite; counted as fooled")
-    zero_gradient: int = Field(description="robust verdicts for which every gradient was zero or not finite: not attacked")
+    zero_gradient: int = Field(
+        description="robust verdicts for which every gradient was zero or not finite: not attacked"
+    )
     forwards: int = Field(description="images sent forward")
     backwards: int = Field(description="images sent backward")
     mean_linf: float
@@ -131,7 +133,9 @@ class GraphInfo(Record):
     """How the model was walked, and whether that reproduces it."""
 
     walker: Literal["export", "hooks"]
-    parity: float = Field(description="largest difference of logits between the walked and the original model, relative")
+    parity: float = Field(
+        description="largest difference of logits between the walked and the original model, relative"
+    )
     batch_independent: bool | None = Field(description="whether an image's logits are free of its batch mates")
     layers: tuple[LayerInfo, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -147,7 +151,9 @@ class LayerMeasure(Record):
     high: float | None
     undefined: int = Field(description="images for which the measure does not exist, e.g. an all-zero clean activation")
     lipschitz: float | None = Field(description="mean of ||d phi|| / ||d x||")
-    amplification: float | None = Field(description="mean relative error over that of the layer before (first: the input)")
+    amplification: float | None = Field(
+        description="mean relative error over that of the layer before (first: the input)"
+    )
     mvl_share: float | None = Field(description="share of bootstrap resamples in which the layer is in the list")
 
 

@@ -45,7 +45,11 @@ def format_epsilon(epsilon: float) -> str:
     levels = epsilon * PIXEL_LEVELS
     nearest = round(levels * 2) / 2
     short = f"{epsilon:.6g}"
-    if 0 < nearest <= 64 and abs(levels - nearest) < 1e-9 and Fraction(short) != Fraction(epsilon).limit_denominator(100):
+    if (
+        0 < nearest <= 64
+        and abs(levels - nearest) < 1e-9
+        and Fraction(short) != Fraction(epsilon).limit_denominator(100)
+    ):
         return f"{nearest:g}/{PIXEL_LEVELS}"
     return short
 

@@ -1,0 +1,44 @@
+"""The catalogue of attacks and noises. Reading it does not import torch; `base.find` imports the one that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..records import Norm
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known about an attack without running it.
+
+    Attributes:
+        kind: `attack` searches for a wrong answer; `noise` is drawn without looking at the model.
+        steps: default number of steps; 0 for noise.
+        iterative: whether steps, step_size and restarts may be set.
+        version: rises when the implementation changes its results, so that old records are not compared with new ones.
+    """
+
+    summary: str
+    kind: Literal["attack", "noise"]
+    citation: str
+    steps: int
+    iterative: bool = False
+    norms: tuple[Norm, ...] = ("linf", "l2")
+    version: int = 1
+
+
+ATTACKS: dict[str, Entry] = {
+    "fgsm": Entry("one gradient step to the edge of the ball", "attack", "arXiv 1412.6572", steps=1),
+    "pgd": Entry(
+        "projected gradient steps from a random start", "attack", "arXiv 1706.06083", steps=20, iterative=True
+    ),
+    "apgd-ce": Entry(
+        "PGD with momentum and its own step sizes", "attack", "arXiv 2003.01690", steps=50, iterative=True
+    ),
+    "gaussian": Entry("normal noise, clipped to the ball", "noise", "arXiv 2202.02626", steps=0),
+    "uniform": Entry("uniform noise inside the ball", "noise", "arXiv 1608.08967", steps=0),
+    "salt": Entry("random pixels made brighter", "noise", "arXiv 2202.02626", steps=0),
+    "pepper": Entry("random pixels made darker", "noise", "arXiv 2202.02626", steps=0),
+    "speckle": Entry("normal noise in proportion to the pixel", "noise", "arXiv 2202.02626", steps=0),
+}

@@ -1,0 +1,39 @@
+"""The command line: one file a command; parse, one call, write, exit code. Nothing here imports torch at import."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from . import demo, init, layers, listing, scan
+
+app = typer.Typer(
+    name="lsa-audit",
+    help="Audit image classifiers layer by layer and neuron by neuron for adversarial robustness.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command("scan")(scan.command)
+app.command("layers")(layers.command)
+app.command("demo")(demo.command)
+app.command("init")(init.command)
+app.command("list")(listing.command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lsa-audit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Audit image classifiers layer by layer and neuron by neuron for adversarial robustness."""

@@ -1,0 +1,38 @@
+# `make demo` and `make test` need Python >= 3.11 and make; each sets up .venv when it is missing or stale.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One of the two onnx runtimes: they fill the same import folder.
+ONNX := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),onnx-gpu,onnx)
+STAMP := $(VENV)/.installed-$(ONNX)
+
+.PHONY: help demo test lint check clean
+help:
+	@echo "make demo   set up and scan the built-in model"
+	@echo "make test   set up and run the tests"
+	@echo "make lint   ruff and mypy"
+	@echo "make check  lint and test, as CI does"
+
+demo: $(STAMP)
+	$(BIN)/lsa-audit demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..." >&2; exit 1; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[$(ONNX),test,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV)

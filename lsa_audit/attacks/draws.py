@@ -1,0 +1,47 @@
+"""Random numbers that belong to an image, whatever batch it is in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Draws:
+    """Random numbers with one generator an image, so that they depend on the seed and the image's id, not on its batch mates.
+
+    Drawn on the CPU, hence the same on every device.
+    """
+
+    def __init__(self, seed: int, image_ids: Sequence[str], purpose: str) -> None:
+        self._generators = [_generator(f"{seed}|{purpose}|{image_id}") for image_id in image_ids]
+        self._rows = list(range(len(self._generators)))
+
+    def at(self, rows: Tensor) -> Draws:
+        """The generators of some rows; their states are shared with this object."""
+        part = Draws.__new__(Draws)
+        part._generators = self._generators
+        part._rows = [self._rows[row] for row in rows.tolist()]
+        return part
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Numbers in [0, 1) in the shape of `like` [N, ...]."""
+        return self._draw(torch.rand, like)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal numbers in the shape of `like` [N, ...]."""
+        return self._draw(torch.randn, like)
+
+    def _draw(self, function: Callable[..., Tensor], like: Tensor) -> Tensor:
+        shape = like.shape[1:]
+        drawn = [function(shape, generator=self._generators[row], dtype=torch.float32) for row in self._rows]
+        return torch.stack(drawn).to(like.device)
+
+
+def _generator(key: str) -> torch.Generator:
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    generator = torch.Generator()
+    generator.manual_seed(int.from_bytes(digest, "little") >> 1)
+    return generator

@@ -1,0 +1,269 @@
+"""The scan: load, walk, attack, analyse, and hand over one record. Readable from top to bottom in `audit`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from . import __version__
+from .attacks import ATTACKS
+from .data.base import Dataset
+from .data.base import describe as describe_data
+from .data.labels import choose_labels
+from .findings import find_all
+from .graph.base import Graph, Layer
+from .graph.select import select
+from .graph.walker import walk
+from .models.base import describe as describe_model
+from .models.state import preserved
+from .plan import perturbations
+from .probes.dropout import DropoutProbe, first_layer
+from .probes.sustainability import SustainabilityProbe
+from .profile import Profile, build, read
+from .progress import Progress, Silent
+from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, Skipped, Timing
+from .runtime import choose_threads, runtime
+from .stages import (
+    Probes,
+    Scene,
+    Verdicts,
+    attack_and_measure,
+    load,
+    load_without_data,
+    on_device,
+    predict,
+    take_reference,
+)
+from .statistics import estimate
+from .units import format_percent
+
+Evidence = dict[str, NDArray[Any]]
+
+WALK_IMAGES = 3
+TRIAL_IMAGES = 16
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A record and the per-image arrays behind it (`evidence.npz`)."""
+
+    record: AuditRecord
+    evidence: Evidence
+
+
+def scan(
+    model: str | nn.Module,
+    data: str | tuple[Any, Any] | None = None,
+    *,
+    profile: str | Mapping[str, Any] = "standard",
+    progress: Progress | None = None,
+    **settings: Any,
+) -> AuditRecord:
+    """Audit a classifier and return the record.
+
+    Args:
+        model: an `nn.Module` from images to logits [N, K] (left exactly as it was), or what the command line takes: the
+            name of a built-in or timm model, or `file.py:factory`.
+        data: images [N, C, H, W] or [N, F] in [0, 1] (or uint8) with their labels [N], or a name, folder or .npz file.
+        profile: name of a preset, a YAML file, or a mapping of settings.
+        progress: receives progress; silent by default.
+        settings: single settings, which go before the profile, e.g. `samples=200, epsilon=["8/255"]`.
+
+    Raises:
+        AuditError: what the command line would print on one line, by kind (UsageError, DataError, ModelError ...).
+
+    Random: everything follows from the setting `seed`; the global generators are left as they were.
+    """
+    base = read(profile) if isinstance(profile, str) else profile
+    named = {"data": data} if isinstance(data, str) else {}
+    effective = make_profile({"profile": base, "arguments": {**settings, **named}})
+    arrays = None if data is None or isinstance(data, str) else data
+    return audit(model, effective, arrays=arrays, progress=progress or Silent()).record
+
+
+def make_profile(sources: Mapping[str, Mapping[str, Any]]) -> Profile:
+    """The profile from raw values of several sources, lowest precedence first.
+
+    Raises:
+        ProfileError: all mistakes at once.
+    """
+    attacks = [name for name, entry in ATTACKS.items() if entry.kind == "attack"]
+    noises = [name for name, entry in ATTACKS.items() if entry.kind == "noise"]
+    return build(sources, attacks, noises)
+
+
+def audit(
+    subject: str | nn.Module, profile: Profile, *, arrays: tuple[Any, Any] | None = None, progress: Progress
+) -> Audit:
+    """Run the whole pipeline.
+
+    Args:
+        subject: a module, or the spec of a model.
+        profile: what to do.
+        arrays: images and labels, instead of `profile.data`.
+
+    Raises:
+        AuditError: bad input.
+    """
+    clock = _Clock()
+    planned = perturbations(profile)
+    with runtime(profile.device, profile.threads) as place:
+        progress.stage("load", 0)
+        model, dataset = load(subject, profile, arrays)
+        label_info = choose_labels(dataset, model.settled[1], profile.labels)
+        with preserved(model.module), on_device(model.module, place.device):
+            clock.enter("walk")
+            progress.stage("walk", 0)
+            graph = walk(model, walk_images(dataset).to(place.device))
+            layers = select(graph.layers, profile.layers)
+            neuron_layers, neuron_skips = _neuron_layers(graph, profile.neurons)
+            if profile.threads is None and place.device.type == "cpu":
+                _choose_threads(model.module, dataset.images(0, TRIAL_IMAGES))
+
+            clock.enter("clean")
+            scene = Scene(model, dataset, dataset.labels, place.device, profile.batch_size)
+            predictions = predict(scene, progress)
+            if label_info.source == "self":
+                scene = replace(scene, labels=predictions)
+            right = (predictions == scene.labels).numpy()
+            clean = estimate(int(right.sum()), len(right))
+            progress.message(_clean_message(label_info, clean))
+
+            clock.enter("attack_and_measure")
+            probes = Probes(
+                SustainabilityProbe(graph, layers, [entry.id for entry in planned], profile.measure, len(dataset)),
+                tuple(DropoutProbe(graph, layer, profile.drop_value, len(dataset)) for layer in neuron_layers),
+                _dropout_perturbation(planned).id,
+            )
+            if profile.drop_value == "mean":
+                take_reference(scene, probes.dropout, progress)
+            verdicts = attack_and_measure(scene, planned, probes, profile.seed, progress)
+
+            clock.enter("analyse")
+            progress.stage("analyse", 0)
+            record = AuditRecord(
+                tool_version=__version__,
+                model=describe_model(model),
+                data=describe_data(dataset),
+                labels=label_info,
+                settings=profile.model_dump(mode="json"),
+                environment=place.environment(),
+                clean=clean,
+                attacks=tuple(verdicts[entry.id].result(entry, right) for entry in planned),
+                graph=graph.info,
+                sustainability=probes.sustainability.results(profile.eta, profile.seed),
+                neurons=tuple(probe.result(probes.dropout_id, profile.seed) for probe in probes.dropout),
+                findings=(),
+                skipped=(*graph.info.skipped, *neuron_skips),
+                timing=clock.timing(),
+            )
+    record = record.model_copy(update={"findings": find_all(record)})
+    return Audit(record, _evidence(scene, predictions, verdicts, probes))
+
+
+def layer_table(subject: str | nn.Module, profile: Profile) -> GraphInfo:
+    """The layers of a model without an audit; takes the images of `profile.data`, or random ones where there is none.
+
+    Raises:
+        AuditError: the model cannot be loaded or run.
+    """
+    with runtime(profile.device, profile.threads) as place:
+        if profile.data is None:
+            model, images = load_without_data(subject, profile)
+        else:
+            model, dataset = load(subject, profile)
+            images = walk_images(dataset)
+        with preserved(model.module), on_device(model.module, place.device):
+            return walk(model, images.to(place.device)).info
+
+
+def walk_images(dataset: Dataset) -> Tensor:
+    """Three images to walk with; a smaller data set is repeated."""
+    images = dataset.images(0, WALK_IMAGES)
+    return images[torch.arange(WALK_IMAGES) % len(images)]
+
+
+def _neuron_layers(graph: Graph, pattern: str) -> tuple[tuple[Layer, ...], tuple[Skipped, ...]]:
+    """The layers whose neurons are dropped, and why others of them are not."""
+    if pattern == "none":
+        return (), ()
+    if pattern == "first-conv":
+        first = first_layer(graph.layers)
+        if first is not None:
+            return (first,), ()
+        detail = "the model has no learnable layer whose neurons could be told apart"
+        return (), (Skipped(what="nodal dropout", reason="no-learnable-layer", detail=detail),)
+    chosen = select(graph.layers, pattern)
+    skipped = tuple(
+        Skipped(what=f"neurons of {layer.info.name}", reason="neurons-unknown", detail="no neuron dimension is known")
+        for layer in chosen
+        if layer.info.neurons is None
+    )
+    return tuple(layer for layer in chosen if layer.info.neurons is not None), skipped
+
+
+def _dropout_perturbation(planned: Sequence[Perturbation]) -> Perturbation:
+    """The last attack at its smallest epsilon above 0: a small budget leaves verdicts that a dropped neuron can lose."""
+    attacks = [entry for entry in planned if entry.kind == "attack"]
+    last = [entry for entry in attacks if entry.name == attacks[-1].name]
+    return next((entry for entry in last if entry.epsilon > 0), last[0])
+
+
+def _choose_threads(module: nn.Module, images: Tensor) -> None:
+    def forward() -> None:
+        with torch.no_grad():
+            module(images)
+
+    choose_threads(forward)
+
+
+def _clean_message(labels: LabelInfo, clean: Estimate) -> str:
+    if labels.source == "self":
+        return f"{labels.reason}: auditing prediction stability against the model's own clean predictions"
+    return f"clean accuracy {format_percent(clean.value)} ({clean.count} of {clean.total})"
+
+
+def _evidence(scene: Scene, predictions: Tensor, verdicts: Mapping[str, Verdicts], probes: Probes) -> Evidence:
+    evidence: Evidence = {
+        "image_ids": np.asarray(scene.dataset.image_ids),
+        "labels": scene.labels.numpy(),
+        "clean_predictions": predictions.numpy(),
+        "layers": np.asarray(probes.sustainability.layer_names),
+    }
+    for index, (name, entry) in enumerate(verdicts.items()):
+        evidence[f"right/{name}"] = entry.right
+        evidence[f"measure/{name}"] = probes.sustainability.values[index].astype(np.float32)
+    return evidence
+
+
+class _Clock:
+    """Seconds of each stage; the only place of the pipeline that looks at the clock."""
+
+    def __init__(self) -> None:
+        self._started = datetime.now(UTC)
+        self._stages: dict[str, float] = {}
+        self.enter("load")
+
+    def enter(self, stage: str) -> None:
+        """The stage before ends, this one begins."""
+        now = time.perf_counter()
+        if self._stages:
+            self._stages[self._name] = now - self._since
+        self._stages[stage] = 0.0
+        self._name, self._since = stage, now
+
+    def timing(self) -> Timing:
+        """Ends the last stage."""
+        self._stages[self._name] = time.perf_counter() - self._since
+        total = sum(self._stages.values())
+        started = self._started.isoformat(timespec="seconds")
+        stages = {name: round(seconds, 3) for name, seconds in self._stages.items()}
+        return Timing(started_at=started, duration_s=round(total, 3), stages_s=stages)

@@ -1,0 +1,48 @@
+"""`lsa-audit layers`: the layers of a model, without an audit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def command(
+    model: options.Model,
+    data: options.Data = None,
+    profile: options.Profile = "standard",
+    checkpoint: options.Checkpoint = None,
+    random_weights: options.RandomWeights = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    input_size: options.InputSize = None,
+    model_arg: options.ModelArg = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON, every field.")] = False,
+) -> int:
+    """List the layers of MODEL: kind, op, output shape, neurons, parameters, FLOPs."""
+    from .. import profile as profiles
+    from ..audit import layer_table, make_profile
+    from ..report.terminal import layers_table
+    from .console import Console
+
+    values = options.given(
+        data=data,
+        checkpoint=checkpoint,
+        random_weights=random_weights,
+        mean=options.numbers("--mean", mean),
+        std=options.numbers("--std", std),
+        input_size=input_size,
+        model_args=options.arguments(model_arg),
+        seed=seed,
+        device=device,
+    )
+    info = layer_table(model, make_profile({f"profile {profile}": profiles.read(profile), "command line": values}))
+    if json:
+        typer.echo(info.model_dump_json(indent=2))
+    else:
+        Console().print(layers_table(info))
+    return 0

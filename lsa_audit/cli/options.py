@@ -1,0 +1,103 @@
+"""Options that several commands share, and how their text becomes raw settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+
+MODEL = "Model"
+DATA = "Data"
+RUN = "Run"
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Built-in name, timm name (also hf_hub:...), or FILE.py:FACTORY.")
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="Weights: .safetensors or a pickled state dict.", rich_help_panel=MODEL)
+]
+RandomWeights = Annotated[
+    bool | None, typer.Option("--random-weights", help="Seeded random weights, no download.", rich_help_panel=MODEL)
+]
+Mean = Annotated[
+    str | None, typer.Option(metavar="M,M,M", help="Mean per channel on pixels in [0, 1].", rich_help_panel=MODEL)
+]
+Std = Annotated[
+    str | None, typer.Option(metavar="S,S,S", help="Standard deviation per channel.", rich_help_panel=MODEL)
+]
+InputSize = Annotated[
+    str | None, typer.Option(metavar="CxHxW", help="Input size, e.g. 3x224x224.", rich_help_panel=MODEL)
+]
+ModelArg = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Passed to timm or to the factory; repeatable.", rich_help_panel=MODEL),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FOLDER|FILE.npz", help="Images and labels to audit on.", rich_help_panel=DATA),
+]
+Profile = Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="Settings; options go before them.")]
+Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.", rich_help_panel=RUN)]
+Device = Annotated[str | None, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.", rich_help_panel=RUN)]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; default: chosen by a short trial.", rich_help_panel=RUN)]
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The options that were really given, as raw settings: paths become text, None is left out."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None}
+
+
+def numbers(option: str, text: str | None) -> list[float] | None:
+    """Comma-separated numbers; fractions such as 125.3/255 are allowed.
+
+    Raises:
+        UsageError: one of them is not a number.
+    """
+    if text is None:
+        return None
+    try:
+        return [_number(part) for part in text.split(",")]
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"{option} {text} is not a list of numbers", "write it as .485,.456,.406") from None
+
+
+def _number(text: str) -> float:
+    numerator, _, denominator = text.partition("/")
+    return float(numerator) / float(denominator) if denominator else float(numerator)
+
+
+def words(items: Sequence[str] | None) -> list[str] | None:
+    """Values of a repeatable option that may also hold commas; None when it was not given."""
+    return [part.strip() for item in items for part in item.split(",") if part.strip()] if items else None
+
+
+def arguments(items: Sequence[str] | None) -> Mapping[str, str | int | float | bool] | None:
+    """KEY=VALUE pairs; a value that reads as a number or true/false becomes one.
+
+    Raises:
+        UsageError: no `=` in it.
+    """
+    if not items:
+        return None
+    pairs = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"--model-arg {item} is not KEY=VALUE", "e.g. --model-arg pad_type=same")
+        pairs[key] = _literal(value)
+    return pairs
+
+
+def _literal(text: str) -> str | int | float | bool:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,154 @@
+"""`lsa-audit scan`: audit a model and write the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ExitCode, UsageError
+from . import options
+from .options import DATA, RUN
+
+ATTACKS = "Attacks"
+MEASUREMENTS = "Measurements"
+
+Out = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Where to write; default: reports/MODEL-DATA-TIME.", rich_help_panel=RUN)
+]
+
+
+def command(
+    model: options.Model,
+    data: options.Data = None,
+    profile: options.Profile = "standard",
+    out: Out = None,
+    samples: Annotated[int | None, typer.Option(help="Seeded, class-balanced choice.", rich_help_panel=DATA)] = None,
+    slice: Annotated[  # noqa: A002 - the option's name
+        str | None, typer.Option(metavar="START:STOP", help="Fixed range, all of it.", rich_help_panel=DATA)
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="auto|dataset|self", help="What counts as right.", rich_help_panel=DATA)
+    ] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where data sets are kept.", rich_help_panel=DATA)] = None,
+    offline: Annotated[bool | None, typer.Option("--offline", help="Never download.", rich_help_panel=DATA)] = None,
+    checkpoint: options.Checkpoint = None,
+    random_weights: options.RandomWeights = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    input_size: options.InputSize = None,
+    model_arg: options.ModelArg = None,
+    attack: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Repeatable; see `list attacks`.", rich_help_panel=ATTACKS)
+    ] = None,
+    noise: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Repeatable; `none` for none.", rich_help_panel=ATTACKS)
+    ] = None,
+    norm: Annotated[str | None, typer.Option(metavar="linf|l2", help="Shape of the ball.", rich_help_panel=ATTACKS)] = None,
+    epsilon: Annotated[
+        list[str] | None,
+        typer.Option(metavar="E,E", help="Pixel units, e.g. 2/255,8/255; several give a curve.", rich_help_panel=ATTACKS),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Of the iterative attacks.", rich_help_panel=ATTACKS)] = None,
+    step_size: Annotated[str | None, typer.Option(help="Of the iterative attacks.", rich_help_panel=ATTACKS)] = None,
+    restarts: Annotated[int | None, typer.Option(help="Of the iterative attacks.", rich_help_panel=ATTACKS)] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="learnable|activation|all|GLOB", help="Layers to measure.", rich_help_panel=MEASUREMENTS),
+    ] = None,
+    measure: Annotated[
+        str | None, typer.Option(metavar="NAME", help="See `list measures`.", rich_help_panel=MEASUREMENTS)
+    ] = None,
+    eta: Annotated[
+        float | None, typer.Option(help="MVL: mean above mu + eta sigma.", rich_help_panel=MEASUREMENTS)
+    ] = None,
+    neurons: Annotated[
+        str | None,
+        typer.Option(metavar="first-conv|GLOB|none", help="Whose neurons to drop.", rich_help_panel=MEASUREMENTS),
+    ] = None,
+    drop_value: Annotated[
+        str | None, typer.Option(metavar="zero|mean", help="What a neuron becomes.", rich_help_panel=MEASUREMENTS)
+    ] = None,
+    seed: options.Seed = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in one forward.", rich_help_panel=RUN)] = None,
+    device: options.Device = None,
+    threads: options.Threads = None,
+) -> int:
+    """Audit MODEL: clean and robust accuracy, the layers that break first, fragile neurons."""
+    values = options.given(
+        data=data,
+        samples=samples,
+        slice=slice,
+        labels=labels,
+        data_root=data_root,
+        offline=offline,
+        checkpoint=checkpoint,
+        random_weights=random_weights,
+        mean=options.numbers("--mean", mean),
+        std=options.numbers("--std", std),
+        input_size=input_size,
+        model_args=options.arguments(model_arg),
+        noises=[] if noise == ["none"] else options.words(noise),
+        norm=norm,
+        epsilon=options.words(epsilon),
+        layers=layers,
+        measure=measure,
+        eta=eta,
+        neurons=neurons,
+        drop_value=drop_value,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+    )
+    if slice is not None and samples is None:
+        values["samples"] = None
+    tuning = options.given(steps=steps, step_size=step_size, restarts=restarts)
+    return run(model, profile, values, attacks=options.words(attack), tuning=tuning, out=out)
+
+
+def run(
+    model: str,
+    profile: str,
+    values: dict[str, Any],
+    *,
+    attacks: list[str] | None = None,
+    tuning: dict[str, Any] | None = None,
+    out: Path | None = None,
+) -> int:
+    """Audit, write the run folder, print the summary, and choose the exit code."""
+    from .. import profile as profiles
+
+    base = profiles.read(profile)
+    if attacks or tuning:
+        values = {**values, "attacks": tuned(attacks or base.get("attacks") or profiles.DEFAULT_ATTACKS, tuning or {})}
+
+    from ..audit import audit, make_profile
+    from ..report.terminal import summary
+    from .console import Console, TerminalProgress
+    from .output import RunFolder
+
+    effective = make_profile({f"profile {profile}": base, "command line": values})
+    folder = RunFolder.prepare(out, model, effective.data or "no-data")
+    with TerminalProgress() as progress:
+        result = audit(model, effective, progress=progress)
+    written = folder.write(result.record, result.evidence)
+    Console().print(summary(result.record))
+    Console(stderr=True).print(f"report: {written}", highlight=False, soft_wrap=True)
+    return int(ExitCode.INCONCLUSIVE if result.record.inconclusive else ExitCode.OK)
+
+
+def tuned(attacks: list[Any], tuning: dict[str, Any]) -> list[dict[str, Any]]:
+    """The attacks with --steps, --step-size and --restarts on those that take them.
+
+    Raises:
+        UsageError: none of them takes any.
+    """
+    from ..attacks import ATTACKS as CATALOGUE
+
+    entries = [{"name": entry} if isinstance(entry, str) else dict(entry) for entry in attacks]
+    iterative = [entry for entry in entries if entry["name"] not in CATALOGUE or CATALOGUE[entry["name"]].iterative]
+    if tuning and not iterative:
+        raise UsageError(f"{', '.join(tuning)}: no iterative attack takes it", "add one, e.g. --attack pgd")
+    return [{**entry, **tuning} if entry in iterative else entry for entry in entries]

@@ -1,0 +1,50 @@
+"""From settings to the list of perturbations that a scan runs."""
+
+from __future__ import annotations
+
+from .attacks import ATTACKS
+from .errors import ProfileError
+from .profile import AttackSettings, Profile
+from .records import Perturbation
+from .units import format_epsilon, parse_epsilon
+
+
+def perturbations(profile: Profile) -> tuple[Perturbation, ...]:
+    """Every attack and noise at every epsilon, in the order of the settings, epsilons rising.
+
+    Raises:
+        ProfileError: an epsilon above 1 under linf, settings that an attack does not have, or the same id twice.
+    """
+    noises = tuple(AttackSettings(name=name) for name in profile.noises)
+    planned = [entry for settings in (*profile.attacks, *noises) for entry in _at_every_epsilon(settings, profile)]
+    ids = [perturbation.id for perturbation in planned]
+    repeated = sorted({name for name in ids if ids.count(name) > 1})
+    if repeated:
+        raise ProfileError(f"{', '.join(repeated)} would run twice", "name each attack and epsilon once")
+    return tuple(planned)
+
+
+def _at_every_epsilon(settings: AttackSettings, profile: Profile) -> list[Perturbation]:
+    entry = ATTACKS[settings.name]
+    norm = settings.norm or profile.norm
+    if norm not in entry.norms:
+        raise ProfileError(f"{settings.name} has no {norm} form", f"it has {', '.join(entry.norms)}")
+    tuned = settings.steps is not None or settings.step_size is not None or settings.restarts != 1
+    if tuned and not entry.iterative:
+        raise ProfileError(f"{settings.name} takes no steps, step_size or restarts", "leave them out for it")
+    steps = settings.steps or entry.steps
+    return [
+        Perturbation(
+            id=f"{settings.name}@{norm}-{format_epsilon(epsilon)}",
+            name=settings.name,
+            kind=entry.kind,
+            norm=norm,
+            epsilon=parse_epsilon(epsilon, norm),
+            steps=steps,
+            step_size=settings.step_size,
+            restarts=settings.restarts,
+            version=entry.version,
+            citation=entry.citation,
+        )
+        for epsilon in sorted(set(settings.epsilon or profile.epsilon))
+    ]

@@ -1,0 +1,73 @@
+"""How far a layer's output moved: one function a measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A layer's outputs on n clean images and on the same images under P perturbations.
+
+    Attributes:
+        clean: [n, D]; perturbed: [P, n, D].
+        clean_norm: [n] and moved_norm: [P, n], Euclidean, float64.
+    """
+
+    clean: Tensor
+    perturbed: Tensor
+    clean_norm: Tensor
+    moved_norm: Tensor
+
+
+def pair(clean: Tensor, perturbed: Tensor) -> Pair:
+    """The pair with its norms, which several measures share."""
+    moved = torch.linalg.vector_norm(perturbed - clean, dim=-1, dtype=torch.float64)
+    return Pair(clean, perturbed, torch.linalg.vector_norm(clean, dim=-1, dtype=torch.float64), moved)
+
+
+def relative_error(outputs: Pair) -> Tensor:
+    """||phi(x) - phi(x')|| / ||phi(x)|| for each image: [P, n], 0 or above, NaN where the clean output is all zero.
+
+    Source: Khalooei et al., arXiv 2202.02626, comparison measure CM.
+    Differs from the source: the ratio is taken for each image; a ratio over a whole batch is `batch-relative-error`.
+    """
+    return divide(outputs.moved_norm, outputs.clean_norm)
+
+
+def l2(outputs: Pair) -> Tensor:
+    """||phi(x) - phi(x')||_2 for each image: [P, n], 0 or above."""
+    return outputs.moved_norm
+
+
+def linf(outputs: Pair) -> Tensor:
+    """The largest change of one activation for each image: [P, n], 0 or above."""
+    return (outputs.perturbed - outputs.clean).abs().amax(-1).double()
+
+
+def cosine(outputs: Pair) -> Tensor:
+    """1 - cos(phi(x), phi(x')) for each image: [P, n], 0..2, NaN where either output is all zero."""
+    perturbed_norm = torch.linalg.vector_norm(outputs.perturbed, dim=-1, dtype=torch.float64)
+    product = (outputs.perturbed.double() * outputs.clean.double()).sum(-1)
+    return 1 - divide(product, perturbed_norm * outputs.clean_norm)
+
+
+def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """The quotient, NaN where the denominator is 0."""
+    return numerator / denominator.masked_fill(denominator == 0, float("nan"))
+
+
+WHOLE_BATCH = "batch-relative-error"
+"""||phi(X) - phi(X')||_F / ||phi(X)||_F over all images at once, as the author's package computes it for a batch."""
+
+MEASURES: dict[str, Callable[[Pair], Tensor]] = {
+    "relative-error": relative_error,
+    "l2": l2,
+    "linf": linf,
+    "cosine": cosine,
+    WHOLE_BATCH: relative_error,
+}

@@ -1,0 +1,206 @@
+"""Settings: YAML or command-line values in, one frozen Profile out; every mistake is reported at once. Data, never code."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from .errors import ProfileError, UsageError
+from .records import Norm
+from .units import parse_epsilon
+
+MAX_PROFILE_BYTES = 1 << 20
+
+Measure = Literal["relative-error", "l2", "cosine", "linf", "batch-relative-error"]
+
+
+def _number(value: Any) -> Any:
+    """Accept `8/255` wherever a distance in pixel units is meant."""
+    if isinstance(value, str):
+        try:
+            return parse_epsilon(value, norm="l2")
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+    return value
+
+
+def _name_only(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+DEFAULT_ATTACKS = ["fgsm", "pgd"]
+
+Distance = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class AttackSettings(_Settings):
+    """One attack of the plan; what is not given comes from the profile (norm, epsilon) or from the attack's catalogue entry."""
+
+    name: str
+    norm: Norm | None = None
+    epsilon: tuple[Distance, ...] | None = Field(default=None, min_length=1)
+    steps: Count | None = None
+    step_size: Distance | None = None
+    restarts: Count = 1
+
+
+class Profile(_Settings):
+    """Everything that decides what a scan does. Defaults are those of `standard`."""
+
+    data: str | None = Field(default=None, description="name, folder or .npz file")
+    samples: Count | None = Field(default=1000, description="seeded, class-balanced; null takes all images")
+    slice: str | None = Field(default=None, pattern=r"^\d*:\d*$", description="START:STOP in the data's own order")
+    labels: Literal["auto", "dataset", "self"] = "auto"
+    data_root: str | None = None
+    offline: bool = False
+
+    checkpoint: str | None = None
+    random_weights: bool = False
+    mean: tuple[float, ...] | None = Field(default=None, min_length=1)
+    std: tuple[float, ...] | None = Field(default=None, min_length=1)
+    input_size: str | None = Field(default=None, pattern=r"^\d+(x\d+){0,2}$", description="CxHxW")
+    model_args: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+    attacks: tuple[Annotated[AttackSettings, BeforeValidator(_name_only)], ...] = Field(
+        default=tuple(AttackSettings(name=name) for name in DEFAULT_ATTACKS), min_length=1
+    )
+    noises: tuple[str, ...] = ("gaussian", "uniform", "salt", "pepper", "speckle")
+    norm: Norm = "linf"
+    epsilon: tuple[Distance, ...] = Field(default=(2 / 255, 8 / 255), min_length=1)
+
+    layers: str = Field(default="learnable", min_length=1)
+    measure: Measure = "relative-error"
+    eta: float = Field(default=0.8, ge=0, allow_inf_nan=False)
+    neurons: str = Field(default="first-conv", min_length=1)
+    drop_value: Literal["zero", "mean"] = "zero"
+
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    batch_size: Count = 100
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Count | None = None
+
+    @field_validator("attacks")
+    @classmethod
+    def _known_attacks(cls, attacks: tuple[AttackSettings, ...], info: ValidationInfo) -> tuple[AttackSettings, ...]:
+        _check_names([attack.name for attack in attacks], (info.context or {}).get("attacks"))
+        return attacks
+
+    @field_validator("noises")
+    @classmethod
+    def _known_noises(cls, noises: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        _check_names(noises, (info.context or {}).get("noises"))
+        return noises
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, std: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if std and min(std) <= 0:
+            raise ValueError("every entry must be above 0")
+        return std
+
+
+def _check_names(names: Collection[str], known: Collection[str] | None) -> None:
+    for name in names:
+        if known is not None and name not in known:
+            raise ValueError(f"{name!r} is not known{_nearest(name, known)}; there are {', '.join(known)}")
+
+
+def build(
+    layers_of_settings: Mapping[str, Mapping[str, Any]], attacks: Collection[str], noises: Collection[str]
+) -> Profile:
+    """One Profile from several sources.
+
+    Args:
+        layers_of_settings: name of the source -> its raw values, lowest precedence first.
+        attacks, noises: the names that exist.
+
+    Raises:
+        ProfileError: unknown keys, wrong types, values out of range; all of them in one message, with their source.
+    """
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for source, values in layers_of_settings.items():
+        merged.update(values)
+        origin.update(dict.fromkeys(values, source))
+    try:
+        return Profile.model_validate_json(json.dumps(merged), context={"attacks": attacks, "noises": noises})
+    except ValidationError as error:
+        problems = [_problem(entry, origin) for entry in error.errors(include_url=False)]
+        raise ProfileError(
+            "; ".join(dict.fromkeys(problems)), "`lsa-audit init` writes a profile with every key"
+        ) from None
+    except TypeError as error:
+        raise ProfileError(f"a value is not plain data: {error}") from None
+
+
+def _problem(entry: Any, origin: Mapping[str, str]) -> str:
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in entry["loc"]).lstrip(".")
+    source = origin.get(str(entry["loc"][0]), "profile") if entry["loc"] else "profile"
+    if entry["type"] == "extra_forbidden":
+        known = AttackSettings.model_fields if len(entry["loc"]) > 1 else Profile.model_fields
+        return f"{source}: {where} is not a setting{_nearest(str(entry['loc'][-1]), known)}"
+    message = entry["msg"].removeprefix("Value error, ")
+    return f"{source}: {where}: {message[:1].lower()}{message[1:]}"
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    matches = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+def presets() -> dict[str, Path]:
+    """The shipped profiles by name."""
+    packaged = Path(__file__).parent / "_profiles"
+    folder = packaged if packaged.is_dir() else Path(__file__).parent.parent / "profiles"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def read(name_or_path: str) -> dict[str, Any]:
+    """The raw values of a preset or of a YAML file.
+
+    Raises:
+        ProfileError: no such preset or file, not a YAML mapping, aliases or repeated keys in it, or above 1 MiB.
+    """
+    known = presets()
+    path = known.get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        hint = f"presets are {', '.join(known)}{_nearest(name_or_path, known)}"
+        raise ProfileError(f"profile {name_or_path} is neither a preset nor a file", hint)
+    try:
+        if path.stat().st_size > MAX_PROFILE_BYTES:
+            raise ProfileError(f"profile {path.name} is larger than {MAX_PROFILE_BYTES} bytes")
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)  # noqa: S506 - a SafeLoader, see below
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ProfileError(f"profile {path.name} cannot be read: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ProfileError(f"profile {path.name} is not a mapping of settings", "write `key: value` lines")
+    return values
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML without aliases (a few of them can stand for gigabytes) and without repeated keys (the first would be lost)."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = {str(key) for key in keys if keys.count(key) > 1}
+        if repeated:
+            raise yaml.YAMLError(f"repeated key {', '.join(sorted(repeated))}")
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,135 @@
+"""Where and how the numbers are computed: device, threads, float32, deterministic kernels. Restored afterwards."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+
+import torch
+
+from .errors import UsageError
+from .records import Environment
+
+REPORTED_PACKAGES = ("torch", "torchvision", "timm", "onnx", "numpy", "scipy")
+CLEARLY_FASTER = 0.67
+"""One thread is chosen over all of them only when it needs less than this share of their time: a machine that is free must
+always get the same choice, or the same seed would not give the same bits."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The device, and the warnings about kernels that are not deterministic, as they come in."""
+
+    device: torch.device
+    caught: list[warnings.WarningMessage]
+
+    def environment(self) -> Environment:
+        """What the record says of it; call it inside `runtime`, after the work."""
+        versions = {name: _version(name) for name in REPORTED_PACKAGES}
+        notes = [str(warning.message).split(".")[0].strip() for warning in self.caught]
+        return Environment(
+            python=platform.python_version(),
+            platform=f"{platform.system()} {platform.machine()}",
+            device=_device_name(self.device),
+            threads=torch.get_num_threads(),
+            precision="float32, TF32 off",
+            deterministic=torch.are_deterministic_algorithms_enabled(),
+            packages={name: version for name, version in versions.items() if version},
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+
+@contextmanager
+def runtime(device: str, threads: int | None) -> Iterator[Runtime]:
+    """Deterministic float32 on the device that was asked for; torch's global settings are as before on leaving.
+
+    Args:
+        device: `auto` (CUDA, else MPS, else CPU), `cpu`, `cuda` or `mps`.
+        threads: CPU threads; None keeps torch's own number until `choose_threads` is called.
+
+    Raises:
+        UsageError: the device is not there.
+    """
+    chosen = _resolve(device)
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cuda.matmul.allow_tf32,
+    )
+    if chosen.type == "cuda":
+        # cuBLAS is deterministic only with a fixed workspace, and reads this when its first handle is made.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("ignore")
+        warnings.filterwarnings("always", message=".*deterministic.*")
+        try:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.backends.cudnn.benchmark = False
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
+            yield Runtime(chosen, caught)
+        finally:
+            torch.set_num_threads(before[0])
+            torch.use_deterministic_algorithms(before[1], warn_only=before[2])
+            torch.backends.cudnn.benchmark = before[3]
+            torch.backends.cudnn.allow_tf32 = before[4]
+            torch.backends.cuda.matmul.allow_tf32 = before[5]
+
+
+def choose_threads(workload: Callable[[], object]) -> int:
+    """Use one thread instead of all where a short trial shows that all of them are clearly slower (a busy machine).
+
+    Args:
+        workload: a fraction of a second of the real work, without side effects.
+
+    Returns:
+        The number of threads now in force.
+    """
+    every = torch.get_num_threads()
+    if every == 1:
+        return 1
+    workload()
+    together = min(_seconds(workload), _seconds(workload))
+    torch.set_num_threads(1)
+    alone = min(_seconds(workload), _seconds(workload))
+    if alone >= CLEARLY_FASTER * together:
+        torch.set_num_threads(every)
+    return torch.get_num_threads()
+
+
+def _seconds(workload: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    workload()
+    return time.perf_counter() - start
+
+
+def _resolve(device: str) -> torch.device:
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if present[name]))
+    if not present.get(device, False):
+        there = ", ".join(name for name, is_there in present.items() if is_there)
+        raise UsageError(f"device {device} is not available on this machine", f"there is {there}; use --device auto")
+    return torch.device(device)
+
+
+def _device_name(device: torch.device) -> str:
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

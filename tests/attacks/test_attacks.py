@@ -1,0 +1,167 @@
+"""The contract of every attack, by one table; the closed-form optimum of linear models."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lsa_audit.attacks import ATTACKS
+from lsa_audit.attacks.base import Batch, Outcome, judge
+from lsa_audit.attacks.budget import Budget
+from lsa_audit.attacks.functions import FUNCTIONS
+from lsa_audit.attacks.norms import inside
+
+from .linear import LinearCase, linear_case
+
+SHAPES = [(6,), (1, 5, 5), (3, 4, 4)]
+NAMES = sorted(ATTACKS)
+GRADIENT_ATTACKS = [name for name in NAMES if ATTACKS[name].kind == "attack"]
+
+
+def budget_of(name: str, norm: str, epsilon: float, **changes: object) -> Budget:
+    steps = 50 if ATTACKS[name].iterative else 1
+    return Budget(norm, epsilon, **{"steps": steps, **changes})
+
+
+def attack(name: str, case: LinearCase, budget: Budget, seed: int = 0, part: slice = slice(None)) -> Outcome:
+    ids = tuple(str(index) for index in range(len(case.images)))[part]
+    batch = Batch(case.images[part], case.labels[part], ids)
+    return judge(case.module, FUNCTIONS[name], batch, budget, seed=seed, gradients=ATTACKS[name].kind == "attack")
+
+
+def test_catalogue_and_functions_hold_the_same_eight_names():
+    assert list(ATTACKS) == list(FUNCTIONS)
+    assert len(ATTACKS) == 8
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("spend_all", [True, False])
+def test_images_stay_in_the_ball_and_in_the_pixel_range(name, norm, spend_all):
+    case = linear_case((3, 4, 4), 4, 9, seed=3, scale=0.4)
+    case.images.clamp_(0, 1)
+    budget = budget_of(name, norm, 0.3, spend_all=spend_all)
+    outcome = attack(name, case, budget)
+    for images in (outcome.final, outcome.adversarial):
+        assert inside(images, case.images, budget).all()
+        assert (images - case.images).abs().max() > 0
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_bits_and_another_seed_another_draw(name, norm):
+    case = linear_case((3, 4, 4), 4, 8, seed=5)
+    budget = budget_of(name, norm, 0.05, restarts=2 if ATTACKS[name].iterative else 1)
+    first, again, other = (attack(name, case, budget, seed) for seed in (1, 1, 2))
+    assert torch.equal(first.final, again.final)
+    assert torch.equal(first.adversarial, again.adversarial)
+    if name != "fgsm":
+        assert not torch.equal(first.final, other.final)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_gets_the_same_answer_in_any_batch(name):
+    case = linear_case((1, 5, 5), 3, 8, seed=6)
+    budget = budget_of(name, "linf", 0.05, spend_all=True)
+    whole = attack(name, case, budget)
+    parts = [attack(name, case, budget, part=slice(start, start + 3)) for start in range(0, 8, 3)]
+    assert torch.allclose(torch.cat([part.final for part in parts]), whole.final, atol=1e-6)
+    assert torch.equal(torch.cat([part.right for part in parts]), whole.right)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("count", [1, 3, 8])
+@pytest.mark.parametrize("name", GRADIENT_ATTACKS)
+def test_two_classes_fall_just_above_the_optimum_and_stand_just_below(name, norm, shape, count):
+    case = linear_case(shape, 2, count, seed=11 + count)
+    optimum = case.optimum(norm)
+    for factor, right in ((1.02, False), (0.98, True)):
+        for index in range(count):
+            epsilon = factor * float(optimum[index])
+            outcome = attack(name, case, budget_of(name, norm, epsilon), part=slice(index, index + 1))
+            assert bool(outcome.right[0]) is right, f"image {index} at {factor} times its optimum"
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", ["pgd", "apgd-ce"])
+def test_no_verdict_below_the_optimum_with_several_classes(name, norm):
+    case = linear_case((3, 4, 4), 6, 12, seed=2)
+    optimum = case.optimum(norm)
+    epsilon = float(optimum.median())
+    outcome = attack(name, case, budget_of(name, norm, epsilon, restarts=3))
+    assert outcome.right[optimum > 1.01 * epsilon].all()
+    # The cross-entropy goes for the likeliest class, which need not be the nearest; most near images fall all the same.
+    near = optimum < epsilon / 1.25
+    assert (~outcome.right[near]).float().mean() >= 0.6
+
+
+def test_fgsm_equals_one_step_by_hand():
+    case = linear_case((2,), 2, 1, seed=0)
+    weight = case.module[-1].weight.detach()
+    label = int(case.labels[0])
+    expected = case.images[0] + 0.1 * (weight[1 - label] - weight[label]).sign()
+    outcome = attack("fgsm", case, Budget("linf", 0.1))
+    assert torch.allclose(outcome.final[0], expected.clamp(0, 1))
+
+
+class Recorder(nn.Module):
+    """Answers like the network inside and can be told to raise at a given call."""
+
+    def __init__(self, network: nn.Module, raise_at: int = -1) -> None:
+        super().__init__()
+        self.network = network
+        self.norm = nn.BatchNorm1d(4)
+        self.calls = 0
+        self.raise_at = raise_at
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls == self.raise_at:
+            raise RuntimeError("asked to fail")
+        return self.norm(self.network(images)) + 0 * torch.rand(1)
+
+
+def snapshot(module: nn.Module) -> list[object]:
+    return [
+        [child.training for child in module.modules()],
+        [(parameter.requires_grad, parameter.grad) for parameter in module.parameters()],
+        [buffer.tolist() for buffer in module.buffers()],
+        [len(child._forward_hooks) + len(child._backward_hooks) for child in module.modules()],
+        torch.get_rng_state().tolist(),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+    ]
+
+
+@pytest.mark.parametrize("raise_at", [-1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_model_and_the_generators_are_left_as_they_were(name, raise_at):
+    case = linear_case((3, 4, 4), 4, 6, seed=1)
+    module = Recorder(case.module, 1 if raise_at > 0 and ATTACKS[name].steps < 1 else raise_at)
+    module.train()
+    module.network.eval()
+    module.norm.weight.requires_grad_(False)
+    before = snapshot(module)
+    batch = Batch(case.images, case.labels, tuple("abcdef"))
+    budget = budget_of(name, "linf", 0.1)
+    if raise_at > 0:
+        with pytest.raises(RuntimeError, match="asked to fail"):
+            judge(module, FUNCTIONS[name], batch, budget, seed=0)
+    else:
+        judge(module, FUNCTIONS[name], batch, budget, seed=0)
+    assert snapshot(module) == before
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_caller_without_gradients_gets_the_same_verdicts(mode):
+    case = linear_case((3, 4, 4), 4, 6, seed=8)
+    plain = attack("pgd", case, budget_of("pgd", "linf", 0.05))
+    with mode():
+        copied = LinearCase(case.module, case.images.clone(), case.labels.clone())
+        wrapped = attack("pgd", copied, budget_of("pgd", "linf", 0.05))
+    assert torch.equal(plain.final, wrapped.final)
