@@ -1,4 +1,4 @@
-"""Entry of `lsa-audit` and of `python -m lsa_audit`: runs the command line and turns errors into one line and an exit code."""
+"""Entry of `lsa-audit` and of `python -m lsa_audit`: turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code; nothing is raised."""
-    # Idle OpenMP threads that spin make torch many times slower beside another busy process; read when torch is imported.
+    # Idle OpenMP threads that spin make torch many times slower beside another busy process. Read at torch's import.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from .cli import app
 
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read our output has closed it; a second failure at exit would print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.OK)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever is left is a bug, and the contract gives it exit code 70
         if os.environ.get("LSA_AUDIT_DEBUG"):
             traceback.print_exc()
         message = f"internal error: {type(error).__name__}: {error}; this is a bug: LSA_AUDIT_DEBUG=1 shows where"

@@ -211,7 +211,7 @@ def _neuron_layers(graph: Graph, pattern: str) -> tuple[tuple[Layer, ...], tuple
 
 
 def _dropout_perturbation(planned: Sequence[Perturbation]) -> Perturbation:
-    """The last attack at its smallest epsilon above 0: a small budget leaves verdicts that a dropped neuron can lose."""
+    """The last attack at its smallest epsilon above 0: a small budget leaves verdicts that a neuron can lose."""
     attacks = [entry for entry in planned if entry.kind == "attack"]
     last = [entry for entry in attacks if entry.name == attacks[-1].name]
     return next((entry for entry in last if entry.epsilon > 0), last[0])
@@ -250,14 +250,13 @@ class _Clock:
     def __init__(self) -> None:
         self._started = datetime.now(UTC)
         self._stages: dict[str, float] = {}
-        self.enter("load")
+        self._name = "load"
+        self._since = time.perf_counter()
 
     def enter(self, stage: str) -> None:
         """The stage before ends, this one begins."""
         now = time.perf_counter()
-        if self._stages:
-            self._stages[self._name] = now - self._since
-        self._stages[stage] = 0.0
+        self._stages[self._name] = now - self._since
         self._name, self._since = stage, now
 
     def timing(self) -> Timing:

@@ -1,4 +1,4 @@
-"""Settings: YAML or command-line values in, one frozen Profile out; every mistake is reported at once. Data, never code."""
+"""Settings: YAML or command-line values in, one frozen Profile out, every mistake at once. Data, never code."""
 
 from __future__ import annotations
 
@@ -30,10 +30,6 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _name_only(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 DEFAULT_ATTACKS = ["fgsm", "pgd"]
 
 Distance = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
@@ -45,7 +41,7 @@ class _Settings(BaseModel):
 
 
 class AttackSettings(_Settings):
-    """One attack of the plan; what is not given comes from the profile (norm, epsilon) or from the attack's catalogue entry."""
+    """One attack; what is not given comes from the profile (norm, epsilon) or from the catalogue (steps)."""
 
     name: str
     norm: Norm | None = None
@@ -72,7 +68,7 @@ class Profile(_Settings):
     input_size: str | None = Field(default=None, pattern=r"^\d+(x\d+){0,2}$", description="CxHxW")
     model_args: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
-    attacks: tuple[Annotated[AttackSettings, BeforeValidator(_name_only)], ...] = Field(
+    attacks: tuple[AttackSettings, ...] = Field(
         default=tuple(AttackSettings(name=name) for name in DEFAULT_ATTACKS), min_length=1
     )
     noises: tuple[str, ...] = ("gaussian", "uniform", "salt", "pepper", "speckle")
@@ -116,13 +112,11 @@ def _check_names(names: Collection[str], known: Collection[str] | None) -> None:
             raise ValueError(f"{name!r} is not known{_nearest(name, known)}; there are {', '.join(known)}")
 
 
-def build(
-    layers_of_settings: Mapping[str, Mapping[str, Any]], attacks: Collection[str], noises: Collection[str]
-) -> Profile:
+def build(sources: Mapping[str, Mapping[str, Any]], attacks: Collection[str], noises: Collection[str]) -> Profile:
     """One Profile from several sources.
 
     Args:
-        layers_of_settings: name of the source -> its raw values, lowest precedence first.
+        sources: name of the source -> its raw values, lowest precedence first.
         attacks, noises: the names that exist.
 
     Raises:
@@ -130,9 +124,11 @@ def build(
     """
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
-    for source, values in layers_of_settings.items():
+    for source, values in sources.items():
         merged.update(values)
         origin.update(dict.fromkeys(values, source))
+    if isinstance(merged.get("attacks"), list | tuple):
+        merged["attacks"] = [{"name": entry} if isinstance(entry, str) else entry for entry in merged["attacks"]]
     try:
         return Profile.model_validate_json(json.dumps(merged), context={"attacks": attacks, "noises": noises})
     except ValidationError as error:
@@ -191,7 +187,7 @@ def read(name_or_path: str) -> dict[str, Any]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases (a few of them can stand for gigabytes) and without repeated keys (the first would be lost)."""
+    """Safe YAML without aliases (a few can stand for gigabytes) and without repeated keys (the first would be lost)."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):

@@ -18,8 +18,8 @@ from .records import Environment
 
 REPORTED_PACKAGES = ("torch", "torchvision", "timm", "onnx", "numpy", "scipy")
 CLEARLY_FASTER = 0.67
-"""One thread is chosen over all of them only when it needs less than this share of their time: a machine that is free must
-always get the same choice, or the same seed would not give the same bits."""
+"""One thread is chosen over all of them only when it needs less than this share of their time: a machine that is free
+must always get the same choice, or the same seed would not give the same bits."""
 
 
 @dataclass(frozen=True)

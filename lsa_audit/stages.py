@@ -19,7 +19,7 @@ from .attacks.budget import Budget
 from .attacks.functions import FUNCTIONS
 from .attacks.norms import lengths
 from .data.base import DataRequest, Dataset, InputSpec
-from .errors import DataError, UsageError
+from .errors import UsageError
 from .models.base import Model, fit
 from .models.request import ModelRequest
 from .models.state import preserved
@@ -76,8 +76,11 @@ class Verdicts:
     @classmethod
     def empty(cls, samples: int) -> Verdicts:
         """No verdicts yet on `samples` images."""
-        flags = (np.zeros(samples, dtype=np.bool_) for _ in range(3))
-        return cls(*flags, np.zeros(samples), np.zeros(samples), [0, 0])
+
+        def flags() -> NDArray[np.bool_]:
+            return np.zeros(samples, dtype=np.bool_)
+
+        return cls(flags(), flags(), flags(), np.zeros(samples), np.zeros(samples), [0, 0])
 
     def store(self, part: slice, outcome: Outcome, images: Tensor) -> None:
         """Add the outcome of one batch."""
@@ -115,14 +118,13 @@ def load(subject: str | nn.Module, profile: Profile, arrays: tuple[Any, Any] | N
     model = load_model(subject, profile)
     wanted = model.preprocessing
     spec = InputSpec(wanted.input_shape, wanted.channels, wanted.interpolation, wanted.crop_share)
+    request = _data_request(profile)
     if arrays is not None:
-        dataset = data.from_arrays(*arrays, spec)
+        dataset = data.from_arrays(*arrays, spec, request)
     elif profile.data is None:
         raise UsageError("no data given", "name a data set, a folder or an .npz file with --data, or in the profile")
     else:
-        dataset = data.load(_data_request(profile), spec)
-    if len(dataset) == 0:
-        raise DataError(f"{dataset.name} holds no images")
+        dataset = data.load(request, spec)
     return _fitted(model, dataset.images(0, 2)), dataset
 
 
@@ -174,7 +176,7 @@ def _data_request(profile: Profile) -> DataRequest:
         start, _, stop = profile.slice.partition(":")
         bounds = (int(start) if start else None, int(stop) if stop else None)
     return DataRequest(
-        spec=str(profile.data),
+        spec=profile.data or "memory",
         samples=profile.samples,
         slice=bounds,
         seed=profile.seed,
@@ -207,7 +209,7 @@ def predict(scene: Scene, progress: Progress) -> Tensor:
 
 
 def take_reference(scene: Scene, probes: Sequence[DropoutProbe], progress: Progress) -> None:
-    """Show the clean images to the dropout probes that replace a neuron by its mean. Cost: one forward an image each."""
+    """Show the clean images to the dropout probes, for the means of their neurons. Cost: one forward an image each."""
     progress.stage("reference means", len(scene.dataset))
     for part, batch in scene.batches():
         for probe in probes:

@@ -1,4 +1,4 @@
-"""The statistics behind every claim: intervals, paired tests, corrections, rank correlation, the layer bootstrap. No torch."""
+"""The statistics behind every claim: intervals, paired tests, rank correlation, the layer bootstrap. No torch."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def pool_layers(values: Floats, eta: float, seed: int, resamples: int = BOOTSTRA
         values: [L, N], NaN where undefined; a layer that is NaN throughout is left out of everything.
         eta: the factor of sigma in the threshold, 0 or above.
 
-    Source: Khalooei et al., arXiv 2202.02626, Algorithm 1. Differs from the source: the interval and the share come from
-    a bootstrap over the images; the paper gives neither.
+    Source: Khalooei et al., arXiv 2202.02626, Algorithm 1.
+    Differs from the source: the interval and the share come from a bootstrap over the images; the paper gives neither.
     Cost: two products [resamples, N] x [N, L]. Random: a generator made of `seed`.
     """
     defined = np.isfinite(values)

@@ -1,4 +1,4 @@
-"""The catalogue of attacks and noises. Reading it does not import torch; `base.find` imports the one that is asked for."""
+"""The catalogue of attacks and noises. Reading it does not import torch; the functions are in `functions`."""
 
 from __future__ import annotations
 

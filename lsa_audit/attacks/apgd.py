@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +42,7 @@ def run_ce(target: Target, rows: Tensor, draws: Draws) -> Tensor:
     changed since the last checkpoint, and the search goes on from the best image.
     Source: Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks", ICML 2020, arXiv 2003.01690, Algorithm 1, conditions 1 and 2; first step 2 * epsilon.
-    Differs from the source: the l2 start is uniform in the ball; a step size in the budget, if given, replaces the first.
+    Differs from the source: the l2 start is uniform in the ball; a step size in the budget replaces the first one.
 
     Args:
         target: the model as the judge lends it.

@@ -45,7 +45,7 @@ class Target:
     def logits(self, images: Tensor, rows: Tensor) -> Tensor:
         """Logits [N, K] without gradients."""
         with torch.no_grad():
-            logits = self.module(images)
+            logits: Tensor = self.module(images)
         self.forwards += len(images)
         self._observe(images, logits, rows)
         return logits
@@ -53,7 +53,7 @@ class Target:
     def gradient(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient of each image's cross-entropy with respect to that image, and the cross-entropies [N].
 
-        The losses are summed, so a gradient does not depend on the batch size. Entries that are not finite come out as 0.
+        The losses are summed, so a gradient does not depend on the batch size. Entries that are not finite become 0.
         Cost: one forward and one backward an image; no gradients of parameters.
         """
         with torch.enable_grad():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Draws:
-    """Random numbers with one generator an image, so that they depend on the seed and the image's id, not on its batch mates.
+    """Random numbers with one generator an image: they depend on the seed and the image's id, not on its batch.
 
     Drawn on the CPU, hence the same on every device.
     """

@@ -13,7 +13,7 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:  # noqa: ARG001 -
     """One step of length epsilon along the gradient of the cross-entropy, from the clean image.
 
     Update: x' = x + epsilon * sign(g) for linf, x + epsilon * g / ||g|| for l2.
-    Source: Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples", 2014, arXiv 1412.6572, section 4.
+    Source: Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples", 2014, arXiv 1412.6572.
     Differs from the source: the l2 form is the usual generalisation; the judge clips to [0, 1].
 
     Args:

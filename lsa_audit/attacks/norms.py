@@ -26,17 +26,14 @@ def project(perturbed: Tensor, images: Tensor, budget: Budget) -> Tensor:
 
 def inside(perturbed: Tensor, images: Tensor, budget: Budget) -> Tensor:
     """[N] bool: whether each perturbed image lies in the ball and in [0, 1], up to float32 rounding."""
-    order = float("inf") if budget.norm == "linf" else 2.0
-    distance = torch.linalg.vector_norm((perturbed - images).flatten(1), ord=order, dim=1)
+    near = lengths(perturbed - images, budget.norm).flatten() <= budget.epsilon * (1 + BALL_TOLERANCE) + BALL_TOLERANCE
     flat = perturbed.flatten(1)
-    return (
-        (distance <= budget.epsilon * (1 + BALL_TOLERANCE) + BALL_TOLERANCE) & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
-    )
+    return near & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
 
 
 def lengths(delta: Tensor, norm: Norm) -> Tensor:
     """Norm of each image's perturbation, shaped [N, 1, ...] to broadcast."""
-    flat = torch.linalg.vector_norm(delta.flatten(1), ord=float("inf") if norm == "linf" else 2, dim=1)
+    flat: Tensor = torch.linalg.vector_norm(delta.flatten(1), ord=float("inf") if norm == "linf" else 2, dim=1)
     return flat.view(-1, *(1,) * (delta.dim() - 1))
 
 

@@ -29,6 +29,14 @@ def _attacks() -> Rows:
     ]
 
 
+def _data() -> Rows:
+    from ..data import LOADERS
+
+    return [
+        {"name": name if loader.named else "-", "what": loader.summary} for name, loader in LOADERS.items()
+    ]
+
+
 def _profiles() -> Rows:
     from ..profile import presets
 
@@ -46,14 +54,14 @@ def _measures() -> Rows:
     return [{"name": name} for name in get_args(Measure)]
 
 
-TOPICS: dict[str, Callable[[], Rows]] = {"attacks": _attacks, "profiles": _profiles, "measures": _measures}
+TOPICS: dict[str, Callable[[], Rows]] = {"attacks": _attacks, "data": _data, "profiles": _profiles, "measures": _measures}
 
 
 def command(
     topic: Annotated[str, typer.Argument(metavar="|".join(TOPICS), help="What to list.")],
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> int:
-    """List attacks, profiles or measures."""
+    """List attacks, data sets, profiles or measures."""
     if topic not in TOPICS:
         raise UsageError(f"nothing is listed under {topic!r}", f"there is {', '.join(TOPICS)}")
     rows = TOPICS[topic]()

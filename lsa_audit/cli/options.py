@@ -43,7 +43,9 @@ Data = Annotated[
 Profile = Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="Settings; options go before them.")]
 Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.", rich_help_panel=RUN)]
 Device = Annotated[str | None, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.", rich_help_panel=RUN)]
-Threads = Annotated[int | None, typer.Option(help="CPU threads; default: chosen by a short trial.", rich_help_panel=RUN)]
+Threads = Annotated[
+    int | None, typer.Option(help="CPU threads; default: chosen by a short trial.", rich_help_panel=RUN)
+]
 
 
 def given(**values: Any) -> dict[str, Any]:

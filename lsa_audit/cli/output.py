@@ -42,7 +42,9 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         if name:
             Path(name).unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}", "free space or name another place") from None
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}", "free space or name another place"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ class RunFolder:
             UsageError: `out` holds something that is not an earlier run.
             OutputError: it cannot be made or written.
         """
-        path = out if out is not None else Path("reports") / f"{_slug(model)}-{_slug(data)}-{datetime.now():%Y%m%d-%H%M%S}"
+        path = (
+            out if out is not None else Path("reports") / f"{_slug(model)}-{_slug(data)}-{datetime.now():%Y%m%d-%H%M%S}"
+        )
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file", "name a folder with --out")
         if path.is_dir() and any(path.iterdir()) and not (path / RECORD_NAME).is_file():
@@ -72,7 +76,9 @@ class RunFolder:
             with tempfile.TemporaryDirectory(prefix=".lsa-audit-", dir=path if path.is_dir() else path.parent):
                 pass
         except OSError as error:
-            raise OutputError(f"cannot write to {path}: {error.strerror or error}", "name another folder with --out") from None
+            raise OutputError(
+                f"cannot write to {path}: {error.strerror or error}", "name another folder with --out"
+            ) from None
         return cls(path)
 
     def write(self, record: AuditRecord, evidence: Mapping[str, NDArray[Any]]) -> Path:
@@ -88,8 +94,8 @@ class RunFolder:
 
         files: dict[str, bytes] = {EVIDENCE_NAME: _npz(evidence)}
         for name, render in FORMATS.values():
-            content = render(record)
-            files[name] = content.encode() if isinstance(content, str) else content
+            rendered = render(record)
+            files[name] = rendered.encode() if isinstance(rendered, str) else rendered
         fresh = self.path.with_name(f".{self.path.name}.partial")
         try:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -98,7 +104,9 @@ class RunFolder:
                 write_whole(fresh / name, content)
             self._put_in_place(fresh, files)
         except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror or error}", "free space or use --out") from None
+            raise OutputError(
+                f"cannot write {self.path}: {error.strerror or error}", "free space or use --out"
+            ) from None
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         return self.path

@@ -15,7 +15,8 @@ ATTACKS = "Attacks"
 MEASUREMENTS = "Measurements"
 
 Out = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="Where to write; default: reports/MODEL-DATA-TIME.", rich_help_panel=RUN)
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Where to write; default: reports/MODEL-DATA-TIME.", rich_help_panel=RUN),
 ]
 
 
@@ -45,10 +46,14 @@ def command(
     noise: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Repeatable; `none` for none.", rich_help_panel=ATTACKS)
     ] = None,
-    norm: Annotated[str | None, typer.Option(metavar="linf|l2", help="Shape of the ball.", rich_help_panel=ATTACKS)] = None,
+    norm: Annotated[
+        str | None, typer.Option(metavar="linf|l2", help="Shape of the ball.", rich_help_panel=ATTACKS)
+    ] = None,
     epsilon: Annotated[
         list[str] | None,
-        typer.Option(metavar="E,E", help="Pixel units, e.g. 2/255,8/255; several give a curve.", rich_help_panel=ATTACKS),
+        typer.Option(
+            metavar="E,E", help="Pixel units, e.g. 2/255,8/255; several give a curve.", rich_help_panel=ATTACKS
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Of the iterative attacks.", rich_help_panel=ATTACKS)] = None,
     step_size: Annotated[str | None, typer.Option(help="Of the iterative attacks.", rich_help_panel=ATTACKS)] = None,

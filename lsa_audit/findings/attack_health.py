@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..records import AttackResult, AuditRecord, Finding
+from ..records import AttackResult, AuditRecord, Finding, Level
 
 TOLERATED_SHARE = 0.01
 """Share of the robust verdicts that may rest on no gradient at all before the figure counts as inconclusive."""
@@ -30,16 +30,16 @@ def _of_attack(result: AttackResult) -> list[Finding]:
         robust = result.robust_accuracy.count
         severe = result.zero_gradient > TOLERATED_SHARE * robust
         message = (
-            f"{result.zero_gradient} of {robust} robust verdicts came about without one finite, non-zero gradient: these "
-            "images were not attacked. Look for saturated or softmax outputs, rounding, or a detached input; the true "
-            "robust accuracy can be lower."
+            f"{result.zero_gradient} of {robust} robust verdicts came about without one finite, non-zero gradient: "
+            "these images were not attacked. Look for saturated or softmax outputs, rounding, or a detached input; the "
+            "true robust accuracy can be lower."
         )
-        level = "error" if severe else "warning"
+        level: Level = "error" if severe else "warning"
         findings.append(Finding(rule="attack-health", level=level, subject=subject, message=message))
     if result.nonfinite:
         message = (
-            f"The logits of {result.nonfinite} perturbed images are NaN or infinite. They count as fooled, but the model "
-            "fails there in another way than by a wrong answer."
+            f"The logits of {result.nonfinite} perturbed images are NaN or infinite. They count as fooled, but there "
+            "the model fails in another way than by a wrong answer."
         )
         findings.append(Finding(rule="attack-health", level="error", subject=subject, message=message))
     return findings

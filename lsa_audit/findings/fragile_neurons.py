@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..records import AuditRecord, Correlation, Finding, NeuronTable
+from ..units import format_percent
 
 SIGNIFICANCE = 0.05
 
@@ -18,7 +19,8 @@ def _finding(table: NeuronTable) -> Finding:
         key=lambda neuron: -neuron.accuracy_drop,
     )
     if fragile:
-        worst = f"; the most fragile is neuron {fragile[0].neuron_index}, without which {fragile[0].accuracy_drop:.1%} of the images are lost"
+        first = fragile[0]
+        worst = f"; without neuron {first.neuron_index} the accuracy is {format_percent(first.accuracy_drop)} lower"
     else:
         worst = ""
     message = f"{len(fragile)} of {len(table.neurons)} neurons are fragile{worst}. {_targeted(table.correlations)}"

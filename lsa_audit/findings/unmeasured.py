@@ -11,5 +11,5 @@ def find(record: AuditRecord) -> list[Finding]:
         return []
     first = record.skipped[0]
     more = f", and {len(record.skipped) - 1} more" if len(record.skipped) > 1 else ""
-    message = f"Not measured: {first.what} ({first.reason}: {first.detail}){more}. Absence here is not evidence of robustness."
+    message = f"Not measured: {first.what} ({first.reason}: {first.detail}){more}. This says nothing for the model."
     return [Finding(rule="unmeasured", level="warning", subject=first.what, message=message)]

@@ -20,14 +20,13 @@ def find(record: AuditRecord) -> list[Finding]:
 
 
 def _finding(entry: Sustainability) -> Finding:
-    shares = {measure.layer: measure.mvl_share for measure in entry.layers}
-    if entry.mvl:
-        unstable = [name for name in entry.mvl if (shares[name] or 0.0) < STABLE_SHARE]
-        message = f"Most vulnerable layers under {entry.perturbation}, worst first: {', '.join(entry.mvl)}."
-        if unstable:
-            message += (
-                f" In the list in fewer than {STABLE_SHARE:.0%} of the bootstrap resamples: {', '.join(unstable)}."
-            )
-        return Finding(rule="vulnerable-layers", level="note", subject=entry.mvl[0], message=message)
-    message = f"No layer is above mu + {entry.eta:g} sigma under {entry.perturbation}; highest, below threshold: {entry.highest}."
-    return Finding(rule="vulnerable-layers", level="note", subject=str(entry.highest), message=message)
+    if not entry.mvl:
+        limit = f"mu + {entry.eta:g} sigma under {entry.perturbation}"
+        message = f"No layer is above {limit}; highest, below threshold: {entry.highest}."
+        return Finding(rule="vulnerable-layers", level="note", subject=str(entry.highest), message=message)
+    message = f"Most vulnerable layers under {entry.perturbation}, worst first: {', '.join(entry.mvl)}."
+    shares = {measure.layer: measure.mvl_share or 0.0 for measure in entry.layers}
+    unstable = [name for name in entry.mvl if shares[name] < STABLE_SHARE]
+    if unstable:
+        message += f" Listed in fewer than {STABLE_SHARE:.0%} of the bootstrap resamples: {', '.join(unstable)}."
+    return Finding(rule="vulnerable-layers", level="note", subject=entry.mvl[0], message=message)

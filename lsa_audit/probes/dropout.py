@@ -34,12 +34,12 @@ class Effects:
 class DropoutProbe:
     """Drops each neuron of one layer in turn and re-runs the model on clean and adversarial images, batch by batch.
 
-    A neuron is a channel of a convolution or a feature of a linear layer. It is dropped where its consumers see it: after
-    the batch norm that follows the layer, if any, and before the activation.
+    A neuron is a channel of a convolution or a feature of a linear layer. It is dropped where its consumers see it:
+    after the batch norm that follows the layer, if any, and before the activation.
 
     Source: Pravin, Martino, Nicosia, Ojha, arXiv 2201.12347 (nodal dropout, adversarial targeting).
-    Differs from the source: fragile / robust / null by an exact paired McNemar test with Holm's correction (the source has
-    no test); the share of a neuron's change is averaged over the images on which its clean output is not all zero.
+    Differs from the source: fragile / robust / null by an exact paired McNemar test with Holm's correction (the source
+    has no test); a neuron's change is averaged over the images on which its clean output is not all zero.
 
     Cost: 2 (U + 1) forwards an image.
     """

@@ -18,12 +18,12 @@ from .measures import MEASURES, WHOLE_BATCH, Pair, divide, pair
 class SustainabilityProbe:
     """Reads every layer on clean and perturbed images, batch by batch; keeps one number for each layer and image.
 
-    The clean images and all their perturbations go through the model stacked in one batch, so the clean activations are
-    computed once, and a layer's activations are dropped as soon as they have been compared.
+    The clean images and all their perturbations go through the model stacked in one batch, so the clean activations
+    are computed once, and a layer's activations are dropped as soon as they have been compared.
 
     Source: Khalooei, Homayounpour, Amirmazlaghani, arXiv 2202.02626, Algorithms 1 and 2.
-    Differs from the source: the comparison measure is a mean of per-image ratios (see `measures.relative_error`); intervals
-    and stability come from a bootstrap over the images; Lipschitz estimate and amplification are additions.
+    Differs from the source: the comparison measure is a mean of per-image ratios (see `measures.relative_error`);
+    intervals and stability come from a bootstrap over the images; Lipschitz estimate and amplification are additions.
 
     Cost: one forward an image for the clean image and one for each perturbation.
     """

@@ -55,7 +55,11 @@ def test_a_fooling_image_met_on_the_way_counts_although_the_last_one_does_not_fo
 def test_not_finite_proposals_fall_back_to_the_clean_pixel():
     case = linear_case((3, 4, 4), 4, 8, seed=0)
     outcome = judge(
-        case.module, lambda target, rows, draws: target.images[rows] * float("nan"), batch_of(case), Budget("linf", 0.1), seed=0
+        case.module,
+        lambda target, rows, draws: target.images[rows] * float("nan"),
+        batch_of(case),
+        Budget("linf", 0.1),
+        seed=0,
     )
     assert outcome.right.all()
     assert torch.equal(outcome.adversarial, case.images)
@@ -75,7 +79,9 @@ class Poisoned(nn.Module):
 
 def test_nan_logits_are_never_right_and_are_counted():
     case = linear_case((3, 4, 4), 4, 8, seed=0)
-    outcome = judge(Poisoned(case.images, case.module), FUNCTIONS["gaussian"], batch_of(case), Budget("linf", 0.1), seed=0)
+    outcome = judge(
+        Poisoned(case.images, case.module), FUNCTIONS["gaussian"], batch_of(case), Budget("linf", 0.1), seed=0
+    )
     assert not outcome.right.any()
     assert outcome.nonfinite.all()
 

@@ -1,0 +1,219 @@
+"""Images and labels as arrays: FILE.npz, or NumPy arrays, tensors and loaders in memory."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import DataError
+from .base import DataRequest, Dataset, InputSpec
+from .labels import read_labels
+from .layouts import check_values, find_layout, interpret, to_channels_first
+from .source import Source, assemble
+from .transforms import to_input
+
+KEY_PAIRS = (("images", "labels"), ("x", "y"), ("x_test", "y_test"), ("data", "targets"))
+LAYOUT_KEY = "layout"
+LOADER_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Images and labels as they were found, not yet checked.
+
+    Attributes:
+        images: [N, ...] in one of `layouts.LAYOUTS`.
+        labels: [N], or one-hot [N, K].
+        where: named in errors.
+        layout: where the owner states it.
+    """
+
+    images: NDArray[Any]
+    labels: NDArray[Any]
+    name: str
+    loader: str
+    where: str
+    layout: str | None = None
+    classes: int | None = None
+    class_names: tuple[str, ...] = ()
+
+
+def load(request: DataRequest, spec: InputSpec) -> Dataset:
+    """Images and labels of FILE.npz, under one pair of the names in `KEY_PAIRS`.
+
+    Raises:
+        DataError: not an .npz file, damaged, holding Python objects, without one clear pair, or with values that are
+            not pixels and labels.
+        UsageError: a choice that makes no sense.
+
+    Cost: the whole arrays are read and checked; only the chosen images are resized.
+    """
+    path = Path(request.spec).expanduser()
+    if path.suffix.lower() != ".npz":
+        raise DataError(f"{request.spec} is not an .npz file", "save images and labels with numpy.savez(FILE.npz, ...)")
+    found = _read_archive(path)
+    pairs = [pair for pair in KEY_PAIRS if pair[0] in found and pair[1] in found]
+    if len(pairs) != 1:
+        state = "several pairs" if pairs else "no pair"
+        known = ", ".join(f"{images}/{labels}" for images, labels in KEY_PAIRS)
+        there = ", ".join(found) or "nothing"
+        raise DataError(f"{path.name} holds {state} of images and labels (it holds: {there})", f"keep one of {known}")
+    images, labels = (found[key] for key in pairs[0])
+    layout = "".join(map(str, found[LAYOUT_KEY].flat)) if LAYOUT_KEY in found else None
+    arrays = Arrays(images, labels, name=path.stem, loader="arrays", where=path.name, layout=layout)
+    return build(arrays, request, spec)
+
+
+def from_arrays(
+    images: Any,
+    labels: Any,
+    spec: InputSpec,
+    request: DataRequest | None = None,
+    name: str = "memory",
+    layout: str | None = None,
+) -> Dataset:
+    """Data that is already in memory; it is copied.
+
+    Args:
+        images: NumPy array or tensor, uint8 0..255 or float in [0, 1], [N, H, W], [N, H, W, C], [N, C, H, W] or [N, F].
+        labels: NumPy array, tensor or list, [N] or one-hot [N, K].
+        request: `samples`, `slice` and `seed` are used; the rest is not.
+        layout: `NHWC` or `NCHW` where the shape allows both.
+
+    Raises:
+        DataError, UsageError: as `load`.
+    """
+    arrays = Arrays(_to_numpy(images), _to_numpy(labels), name=name, loader="memory", where=name, layout=layout)
+    return build(arrays, request or DataRequest(spec="memory"), spec)
+
+
+def from_loader(
+    loader: Any,
+    spec: InputSpec,
+    request: DataRequest | None = None,
+    name: str = "memory",
+    layout: str | None = None,
+) -> Dataset:
+    """A torch `Dataset` or an unshuffled `DataLoader` of (image, label), read once into memory.
+
+    Args:
+        loader: its images are tensors, uint8 or float in [0, 1], not normalised; batches of a loader are [N, ...].
+
+        request, name, layout: as `from_arrays`.
+
+    Raises:
+        DataError: a loader that shuffles (its order, and so every image id, would change from run to run), items that
+            are not (image, label), or images of different shapes; and as `load`.
+    """
+    from torch.utils.data import DataLoader, SequentialSampler
+
+    if not isinstance(loader, DataLoader):
+        loader = DataLoader(loader, batch_size=LOADER_BATCH)
+    elif not isinstance(loader.sampler, SequentialSampler):
+        raise DataError(
+            f"{name}: the DataLoader draws its images in another order each time", "make it with shuffle=False"
+        )
+    hint = "each item must be (image tensor, class index), all images of one shape"
+    images, labels = [], []
+    try:
+        # A DataLoader draws a seed from torch's global generator even when it does not shuffle.
+        with torch.random.fork_rng(devices=[]):
+            for batch_images, batch_labels in loader:
+                images.append(_to_numpy(batch_images))
+                labels.append(_to_numpy(batch_labels))
+        joined = (numpy.concatenate(images), numpy.concatenate(labels)) if images else (numpy.empty(0), numpy.empty(0))
+    except Exception as error:  # the data set is the user's code and may raise anything
+        raise DataError(f"{name}: the loader failed with {type(error).__name__}: {error}", hint) from error
+    if len(joined[0]) == 0:
+        raise DataError(f"{name}: the loader yields no images", hint)
+    return from_arrays(joined[0], joined[1], spec, request, name, layout)
+
+
+def build(arrays: Arrays, request: DataRequest, spec: InputSpec) -> Dataset:
+    """Check arrays as a whole, choose, and bring the chosen images to the model's input.
+
+    Raises:
+        DataError: other lengths, types, values or layouts than images and labels have, or a mismatch with `spec`.
+    """
+    images = arrays.images
+    if images.ndim == 0:
+        raise DataError(f"{arrays.where}: images are a single value", "give an array of images")
+    if images.shape[0] == 0:
+        raise DataError(f"{arrays.where}: the data holds no images", "give at least one image")
+    layout = find_layout(images.shape, spec, arrays.where, arrays.layout)
+    check_values(images, arrays.where)
+    labels, label_note = read_labels(arrays.labels, arrays.where)
+    if len(labels) != len(images):
+        raise DataError(f"{arrays.where}: {len(images)} images and {len(labels)} labels", "give one label per image")
+
+    def read(indices: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+        chosen = to_channels_first(images[indices.numpy()], layout)
+        return to_input(torch.from_numpy(chosen), spec)
+
+    source = Source(
+        name=arrays.name,
+        loader=arrays.loader,
+        interpretation=f"{interpret(images, layout)}; {label_note}",
+        labels=labels,
+        image_ids=[str(index) for index in range(len(labels))],
+        read=read,
+        classes=arrays.classes,
+        class_names=arrays.class_names,
+    )
+    return assemble(source, request)
+
+
+def _read_archive(path: Path) -> dict[str, NDArray[Any]]:
+    """Every array of the file that may be wanted. Files with pickled objects are refused before any of them loads."""
+    if not path.is_file():
+        raise DataError(f"{path} does not exist", "check the path")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise DataError(f"{path.name} is not an .npz archive", "save it with numpy.savez")
+        wanted = {key for pair in KEY_PAIRS for key in pair} | {LAYOUT_KEY}
+        with numpy.load(path, allow_pickle=False) as archive:
+            # Other arrays stay on disk: they are named in errors, and may be large.
+            found = {key: archive[key] if key in wanted else numpy.empty(0) for key in archive.files}
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        if "allow_pickle" in str(error):
+            raise DataError(
+                f"{path.name} holds Python objects", "save plain arrays: numpy.savez with uint8 or float"
+            ) from error
+        raise DataError(
+            f"{path.name} cannot be read: {error or type(error).__name__}", "save it again with numpy.savez"
+        ) from error
+    for key, value in found.items():
+        if not isinstance(value, numpy.ndarray):
+            raise DataError(f"{path.name}: {key} is not an array", "save it with numpy.savez")
+    return found
+
+
+def _to_numpy(values: Any) -> NDArray[Any]:
+    """Raises DataError for what has no regular array form: ragged lists, sparse or quantised tensors."""
+    try:
+        if isinstance(values, Tensor):
+            values = values.detach().cpu()
+            values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+        result: NDArray[Any] = numpy.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{type(values).__name__} is not an array: {error}", "give a NumPy array or a tensor"
+        ) from error
+    return result

@@ -1,0 +1,103 @@
+"""Labels: reading them strictly, and deciding whether they mean the model's classes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import DataError, UsageError
+from ..records import LabelInfo
+from .base import Dataset
+
+LabelMode = Literal["auto", "dataset", "self"]
+
+# Far above every label set, far below what int64 and the arithmetic on labels can hold.
+LABEL_LIMIT = 2**31
+
+
+def read_labels(values: NDArray[Any], where: str) -> tuple[Tensor, str]:
+    """Labels as int64 [N], and what they were taken for.
+
+    Args:
+        values: [N] whole numbers of any type, or [N, K] with K >= 2 in exact one-hot form.
+        where: named in errors.
+
+    Raises:
+        DataError: another shape or type, NaN, a fraction, or a negative number.
+    """
+    if values.ndim == 2 and values.shape[1] >= 2 and values.dtype.kind in "biuf":
+        rows_hold_one = (values != 0).sum(axis=1) == 1
+        if not rows_hold_one.all() or not numpy.isin(values, (0, 1)).all():
+            raise DataError(
+                f"{where}: labels of shape {values.shape} are not one-hot", "give one class index per image"
+            )
+        return torch.from_numpy(
+            values.argmax(axis=1).astype(numpy.int64)
+        ), f"one-hot labels of {values.shape[1]} classes"
+    if values.ndim != 1:
+        raise DataError(f"{where}: labels have shape {values.shape}", "give one class index per image, shape [N]")
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{where}: labels are of type {values.dtype}", "give class indices as integers")
+    if values.dtype.kind == "f":
+        bad = ~numpy.isfinite(values) | (values != numpy.floor(values))
+        if bad.any():
+            raise DataError(f"{where}: label {values[bad][0]} is not a whole number", "give class indices as integers")
+    if len(values) and (values.min() < 0 or values.max() >= LABEL_LIMIT):
+        bad = (values < 0) | (values >= LABEL_LIMIT)
+        raise DataError(f"{where}: label {values[bad][0]} is not a class index", "labels count from 0")
+    return torch.from_numpy(values.astype(numpy.int64)), f"{values.dtype} labels"
+
+
+def contiguous_classes(labels: Tensor) -> int | None:
+    """m + 1 where the labels of a whole source are exactly 0..m, else None: then the label set cannot be told."""
+    present = torch.unique(labels)
+    if len(present) and int(present[-1]) == len(present) - 1:
+        return len(present)
+    return None
+
+
+def choose_labels(dataset: Dataset, classes: int, mode: LabelMode) -> LabelInfo:
+    """Whether the audit runs against the dataset's labels or against the model's own clean predictions.
+
+    Args:
+        classes: the model's class count K.
+        mode: `dataset` and `self` force the answer. `auto` takes the labels where the dataset's label set has K classes
+            or, where its size is unknown, where every label of the source is below K.
+
+    Raises:
+        DataError: the labels are to be used and one lies outside 0..K-1.
+        UsageError: another mode.
+    """
+    if mode == "self":
+        return LabelInfo(source="self", reason="--labels self: the model's own clean predictions count as right")
+    if mode == "dataset":
+        _check_range(dataset, classes)
+        return LabelInfo(source="dataset", reason="--labels dataset: the data's labels count as right")
+    if mode != "auto":
+        raise UsageError(f"--labels {mode} is unknown", "give auto, dataset or self")
+    if dataset.classes is None:
+        _check_range(dataset, classes, whole_source=True)
+        reason = f"the size of the label set is unknown, and every label is below the model's {classes} classes"
+        return LabelInfo(source="dataset", reason=reason)
+    if dataset.classes == classes:
+        return LabelInfo(source="dataset", reason=f"the data and the model both have {classes} classes")
+    reason = (
+        f"the data has {dataset.classes} classes and the model {classes}: the model's own clean predictions count as "
+        "right; --labels dataset uses the data's labels"
+    )
+    return LabelInfo(source="self", reason=reason)
+
+
+def _check_range(dataset: Dataset, classes: int, whole_source: bool = False) -> None:
+    hint = "give a model with the data's classes, or --labels self"
+    if bool((dataset.labels >= classes).any()):
+        first = int((dataset.labels >= classes).nonzero()[0, 0])
+        what = f"{dataset.name}: label {int(dataset.labels[first])} of image {dataset.image_ids[first]}"
+        raise DataError(f"{what} is out of range: the model has {classes} classes, 0..{classes - 1}", hint)
+    if whole_source and dataset.largest_label >= classes:
+        what = f"{dataset.name} holds label {dataset.largest_label} outside the chosen images"
+        raise DataError(f"{what}: labels out of range, the model has {classes} classes, 0..{classes - 1}", hint)

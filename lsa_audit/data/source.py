@@ -1,0 +1,59 @@
+"""A data set whose labels are known and whose pixels are read only for the images that are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .base import DataRequest, Dataset
+from .labels import contiguous_classes
+from .subset import select
+
+Read = Callable[[Tensor], tuple[Tensor, tuple[str, ...]]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a loader knows before the selection.
+
+    Attributes:
+        labels: int64 [total].
+        image_ids: [total], unique.
+        read: chosen positions [N] -> pixels [N, ...] as `Dataset` wants them, and the transforms made.
+        classes: size of the label set; None is settled from the labels where they are exactly 0..m.
+    """
+
+    name: str
+    loader: str
+    interpretation: str
+    labels: Tensor
+    image_ids: Sequence[str]
+    read: Read
+    classes: int | None = None
+    class_names: tuple[str, ...] = ()
+
+
+def assemble(source: Source, request: DataRequest) -> Dataset:
+    """Choose, read and put together.
+
+    Raises:
+        UsageError, DataError: from the selection and from reading the pixels.
+    """
+    selection = select(source.labels, request.samples, request.slice, request.seed)
+    pixels, transforms = source.read(selection.indices)
+    return Dataset(
+        name=source.name,
+        source=source.loader,
+        interpretation=source.interpretation,
+        selection=selection.sentence,
+        transforms=transforms,
+        pixels=pixels,
+        labels=source.labels[selection.indices],
+        image_ids=tuple(source.image_ids[index] for index in selection.indices.tolist()),
+        total=len(source.labels),
+        classes=contiguous_classes(source.labels) if source.classes is None else source.classes,
+        class_names=source.class_names,
+        largest_label=int(source.labels.max()),
+    )

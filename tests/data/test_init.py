@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy
+import pytest
+import torch
+
+from lsa_audit import data
+from lsa_audit.data.base import DataRequest, InputSpec
+
+
+def test_catalogue_is_complete():
+    assert list(data.LOADERS) == [
+        "digits", "moons", "mnist", "fashion-mnist", "cifar10", "cifar100", "svhn", "folder", "arrays",
+    ]  # fmt: skip
+
+
+def test_every_loader_has_a_module_with_load():
+    for name, loader in data.LOADERS.items():
+        module = __import__(f"lsa_audit.data.{loader.module}", fromlist=["load"])
+        assert callable(module.load), name
+
+
+def test_reading_the_catalogue_leaves_torch_out():
+    code = "import sys, lsa_audit.data; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_specs_lead_to_their_loaders(class_folders, coded, save_npz):
+    images, labels = coded((2, 2))
+    requests = {"digits": "digits", "folder": str(class_folders()), "arrays": save_npz(images=images, labels=labels)}
+    for source, spec in requests.items():
+        assert data.load(DataRequest(spec), InputSpec()).source == source
+
+
+def test_a_name_wins_over_a_path_of_the_same_name(class_folders, monkeypatch):
+    folder = class_folders()
+    folder.rename(folder.parent / "digits")
+    monkeypatch.chdir(folder.parent)
+    assert data.load(DataRequest("digits"), InputSpec()).source == "digits"
+    assert data.load(DataRequest("./digits"), InputSpec()).source == "folder"
+
+
+@pytest.mark.parametrize("wanted", [(3, 12, 12), (1, 8, 8)])
+def test_every_path_gives_the_wanted_shape(wanted, class_folders, save_npz):
+    gray = numpy.full((6, 5, 5), 90, dtype="uint8")
+    path = save_npz(images=gray, labels=numpy.arange(6))
+    for spec in ("digits", str(class_folders()), path):
+        dataset = data.load(DataRequest(spec, samples=4), InputSpec(shape=wanted))
+        images = dataset.images(0, len(dataset))
+        assert images.shape == (4, *wanted)
+        assert images.dtype == torch.float32
+        assert images.min() >= 0
+        assert images.max() <= 1
+
+
+def test_memory_goes_through_the_same_door():
+    images = torch.rand(6, 3, 4, 4)
+    labels = torch.tensor([0, 1, 0, 1, 0, 1])
+    direct = data.from_arrays(images, labels, InputSpec(), DataRequest("memory", samples=2))
+    loaded = data.from_loader(
+        torch.utils.data.TensorDataset(images, labels), InputSpec(), DataRequest("memory", samples=2)
+    )
+    assert torch.equal(direct.pixels, loaded.pixels)
+    assert direct.image_ids == loaded.image_ids

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from lsa_audit.data.base import InputSpec
+from lsa_audit.data.photos import FORMATS, read_photos
+from lsa_audit.errors import DataError
+
+
+def save(folder, name, mode="RGB", size=(8, 6), colour=None, **options):
+    colour = colour if colour is not None else {"L": 90, "1": 1, "P": 3, "I;16": 9000}.get(mode, (90,) * len(mode))
+    Image.new(mode, size, colour).save(folder / name, **options)
+    return name
+
+
+def test_pixels_are_those_of_the_file(tmp_path):
+    pixels = numpy.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=numpy.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    result, done = read_photos(tmp_path, ["a.png"], InputSpec())
+    assert torch.equal(result[0], torch.from_numpy(pixels).permute(2, 0, 1))
+    assert done == ()
+
+
+def test_order_of_the_names_is_the_order_of_the_images(tmp_path):
+    names = [save(tmp_path, f"{index}.png", colour=(index, 0, 0)) for index in range(30)]
+    result, _ = read_photos(tmp_path, names[::-1], InputSpec())
+    assert result[:, 0, 0, 0].tolist() == list(range(30))[::-1]
+
+
+def test_gray_files_give_gray_unless_colour_is_wanted(tmp_path):
+    names = [save(tmp_path, "a.png", "L"), save(tmp_path, "b.png", "L")]
+    assert read_photos(tmp_path, names, InputSpec())[0].shape == (2, 1, 6, 8)
+    result, done = read_photos(tmp_path, names, InputSpec(channels=3))
+    assert result.shape == (2, 3, 6, 8)
+    assert done == ("gray to RGB (the channel repeated)",)
+
+
+def test_gray_among_colour_is_counted(tmp_path):
+    names = [save(tmp_path, "a.png", "L"), save(tmp_path, "b.png"), save(tmp_path, "c.png")]
+    result, done = read_photos(tmp_path, names, InputSpec())
+    assert result.shape == (3, 3, 6, 8)
+    assert done == ("gray to RGB (the channel repeated) for 1 of 3 images",)
+
+
+def test_other_modes_are_named(tmp_path):
+    names = [save(tmp_path, "a.png", "RGBA"), save(tmp_path, "b.jpg", "CMYK"), save(tmp_path, "c.png")]
+    _, done = read_photos(tmp_path, names, InputSpec())
+    assert done == ("CMYK to RGB for 1 of 3 images", "RGBA to RGB for 1 of 3 images")
+
+
+def test_equal_channels_are_gray_and_colour_is_not(tmp_path):
+    gray = save(tmp_path, "a.png", colour=(7, 7, 7))
+    result, done = read_photos(tmp_path, [gray], InputSpec(shape=(1, 6, 6)))
+    assert bool((result == 7).all())
+    assert done[0] == "RGB to gray (its three channels are equal)"
+    colour = save(tmp_path, "b.png", colour=(7, 7, 8))
+    with pytest.raises(DataError, match=r"wants gray images and b\.png is in colour"):
+        read_photos(tmp_path, [gray, colour], InputSpec(shape=(1, 6, 6)))
+
+
+def test_fitting_images_are_not_said_to_be_changed(tmp_path):
+    name = save(tmp_path, "a.png")
+    assert read_photos(tmp_path, [name], InputSpec(shape=(3, 6, 8)))[1] == ()
+    changed = read_photos(tmp_path, [name], InputSpec(shape=(3, 4, 4)))[1]
+    assert changed == ("short side to 4 (bicubic), centre crop 4x4",)
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "jpg", "png", "ppm", "tif", "webp"])
+def test_formats_that_are_read(tmp_path, suffix):
+    result, _ = read_photos(tmp_path, [save(tmp_path, f"a.{suffix}")], InputSpec())
+    assert (result.int() - 90).abs().max() <= 3
+
+
+def test_parsers_that_start_programs_are_never_tried(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n")
+    with pytest.raises(DataError, match=r"a.jpg .* not an image of a known format"):
+        read_photos(tmp_path, ["a.jpg"], InputSpec())
+    assert "EPS" not in FORMATS
+
+
+def test_truncated_file_is_named(tmp_path):
+    save(tmp_path, "a.jpg", size=(200, 200))
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"image b.jpg .* cannot be read"):
+        read_photos(tmp_path, ["a.jpg", "b.jpg"], InputSpec())
+
+
+def test_sixteen_bits_are_refused_not_clipped(tmp_path):
+    with pytest.raises(DataError, match="has mode I"):
+        read_photos(tmp_path, [save(tmp_path, "a.png", "I;16")], InputSpec())
+
+
+def test_huge_images_are_refused(tmp_path, monkeypatch):
+    name = save(tmp_path, "a.png", size=(100, 100))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
+    with pytest.raises(DataError, match=r"a.png .* cannot be read"):
+        read_photos(tmp_path, [name], InputSpec())
+
+
+@pytest.mark.parametrize(
+    ("spec", "part"),
+    [
+        (InputSpec(), "differ in size: a.png is 8x6 and b.png is 9x9; give --input-size"),
+        (InputSpec(shape=(4, 8, 8)), "wants 4 channels and image files have 1 or 3"),
+        (InputSpec(shape=(7,)), "wants 7 features"),
+        (InputSpec(shape=(3, 8, 8), interpolation="random"), "interpolation 'random'"),
+    ],
+)
+def test_mismatches_are_refused(tmp_path, spec, part):
+    names = [save(tmp_path, "a.png"), save(tmp_path, "b.png", size=(9, 9))]
+    with pytest.raises(DataError, match=part):
+        read_photos(tmp_path, names, spec)

@@ -1,0 +1,55 @@
+"""The list of perturbations that settings stand for."""
+
+from __future__ import annotations
+
+import pytest
+
+from lsa_audit.attacks import ATTACKS
+from lsa_audit.errors import ProfileError, UsageError
+from lsa_audit.plan import perturbations
+from lsa_audit.profile import Profile, build
+
+NOISES = [name for name, entry in ATTACKS.items() if entry.kind == "noise"]
+
+
+def made(**values: object) -> Profile:
+    return build({"test": {"noises": [], **values}}, list(ATTACKS), NOISES)
+
+
+def test_every_attack_at_every_epsilon_in_rising_order():
+    planned = perturbations(made(attacks=["fgsm", "pgd"], epsilon=["8/255", "2/255"], noises=["salt"]))
+    assert [entry.id for entry in planned] == [
+        "fgsm@linf-2/255",
+        "fgsm@linf-8/255",
+        "pgd@linf-2/255",
+        "pgd@linf-8/255",
+        "salt@linf-2/255",
+        "salt@linf-8/255",
+    ]
+
+
+def test_an_attack_may_have_its_own_norm_epsilon_and_budget():
+    settings = {"name": "pgd", "norm": "l2", "epsilon": [1.5], "steps": 7, "step_size": "1/255", "restarts": 3}
+    (planned,) = perturbations(made(attacks=[settings]))
+    assert planned.id == "pgd@l2-1.5"
+    assert (planned.steps, planned.step_size, planned.restarts) == (7, 1 / 255, 3)
+
+
+def test_defaults_come_from_the_catalogue():
+    (planned,) = perturbations(made(attacks=["pgd"], epsilon=[0.1]))
+    assert (planned.steps, planned.step_size, planned.restarts) == (ATTACKS["pgd"].steps, None, 1)
+    assert planned.version == ATTACKS["pgd"].version
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        ({"attacks": ["pgd", "pgd"]}, ProfileError, "would run twice"),
+        ({"attacks": [{"name": "fgsm", "steps": 3}]}, ProfileError, "takes no steps"),
+        ({"attacks": ["pgd"], "epsilon": [1.5]}, UsageError, "larger than the whole pixel range"),
+        ({"attacks": ["pgd"], "epsilon": [8]}, UsageError, "did you mean 8/255"),
+    ],
+)
+def test_plans_that_make_no_sense_are_refused(values, error, message):
+    with pytest.raises(error, match=message):
+        perturbations(made(**values))

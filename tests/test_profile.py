@@ -1,0 +1,126 @@
+"""Profiles: every shipped one loads, every mistake is named, and hostile YAML stays data."""
+
+from __future__ import annotations
+
+import pytest
+
+from lsa_audit.attacks import ATTACKS
+from lsa_audit.errors import ProfileError
+from lsa_audit.plan import perturbations
+from lsa_audit.profile import Profile, build, presets, read
+
+NAMES = list(ATTACKS)
+NOISES = [name for name, entry in ATTACKS.items() if entry.kind == "noise"]
+
+
+def made(**values: object) -> Profile:
+    return build({"test": values}, NAMES, NOISES)
+
+
+def test_the_presets_are_the_files_of_the_profiles_folder():
+    assert sorted(presets()) == ["deep", "demo", "quick", "standard"]
+
+
+@pytest.mark.parametrize("name", ["deep", "demo", "quick", "standard"])
+def test_every_preset_loads_and_can_be_planned(name):
+    planned = perturbations(build({name: read(name)}, NAMES, NOISES))
+    assert len({entry.id for entry in planned}) == len(planned) > 5
+
+
+def test_standard_spells_out_the_defaults_and_every_key():
+    assert build({"standard": read("standard")}, NAMES, NOISES) == made()
+    assert set(read("standard")) == set(Profile.model_fields)
+
+
+def test_later_sources_go_before_earlier_ones():
+    profile = build({"profile x": {"samples": 5, "seed": 3}, "command line": {"samples": 7}}, NAMES, NOISES)
+    assert (profile.samples, profile.seed) == (7, 3)
+
+
+def test_all_mistakes_are_reported_at_once_with_their_source():
+    with pytest.raises(ProfileError) as caught:
+        build(
+            {
+                "profile x": {
+                    "smaples": 5,
+                    "eta": -1,
+                    "labels": "maybe",
+                    "attacks": ["fgsm", {"name": "pgd", "step": 4}],
+                },
+                "command line": {"epsilon": ["2/255", "-1"], "batch_size": "many"},
+            },
+            NAMES,
+            NOISES,
+        )
+    message = str(caught.value)
+    for part in (
+        "profile x: smaples is not a setting (did you mean samples?)",
+        "profile x: eta: ",
+        "profile x: labels: ",
+        "profile x: attacks[1].step is not a setting (did you mean steps?)",
+        "command line: epsilon[1]: ",
+        "command line: batch_size: ",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"attacks": ["pdg"]}, "'pdg' is not known (did you mean pgd?)"),
+        ({"attacks": []}, "attacks"),
+        ({"noises": ["fgsm"]}, "'fgsm' is not known"),
+        ({"epsilon": []}, "epsilon"),
+        ({"epsilon": [float("nan")]}, "epsilon"),
+        ({"std": [0.0]}, "above 0"),
+        ({"slice": "1-5"}, "slice"),
+        ({"input_size": "32,32"}, "input_size"),
+        ({"samples": 0}, "samples"),
+        ({"samples": True}, "samples"),
+        ({"seed": -1}, "seed"),
+        ({"norm": "l7"}, "norm"),
+    ],
+)
+def test_bad_values_are_refused(values, message):
+    with pytest.raises(ProfileError) as caught:
+        made(**values)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!python/object/apply:os.system ['true']",
+        "samples: 5\nsamples: 6",
+        "a: &x [1]\nb: *x",
+        "- samples",
+        "just words",
+        "samples: [",
+        "1: 2",
+    ],
+)
+def test_yaml_that_is_not_a_plain_mapping_is_refused(tmp_path, text):
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(ProfileError):
+        read(str(path))
+
+
+def test_a_date_is_not_a_setting(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("data: 2026-01-01")
+    with pytest.raises(ProfileError):
+        build({"p": read(str(path))}, NAMES, NOISES)
+
+
+def test_a_missing_profile_names_the_presets():
+    with pytest.raises(ProfileError, match="presets are deep, demo, quick, standard"):
+        read("nowhere.yaml")
+
+
+def test_an_oversized_profile_is_not_read(tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_bytes(b"# " + b"x" * (1 << 20))
+    with pytest.raises(ProfileError, match="larger than"):
+        read(str(path))
