@@ -80,12 +80,23 @@ class Model:
     checkpoint_sha256: str | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def settled(self) -> tuple[tuple[int, ...], int]:
+        """Input shape and class count.
+
+        Raises:
+            ModelError: `fit` has not been called yet.
+        """
+        if self.preprocessing.input_shape is None or self.classes is None:
+            raise ModelError(f"{self.name} has not been run yet", "call fit first")
+        return self.preprocessing.input_shape, self.classes
+
 
 def fit(model: Model, images: Tensor) -> Model:
     """Run the model once on real images and settle what only a run can tell: input shape and class count.
 
     Args:
-        images: [N, C, H, W] or [N, F] float32 in [0, 1], N >= 1, on the CPU.
+        images: [N, C, H, W] or [N, F] float32 in [0, 1], N >= 1.
 
     Returns:
         The model with `classes` and `preprocessing.input_shape` filled in (`module.binary` set for a single logit).
@@ -95,22 +106,33 @@ def fit(model: Model, images: Tensor) -> Model:
     """
     _check_weights(model)
     module = model.module
+    home = next((parameter.device for parameter in module.parameters()), images.device)
     try:
         with torch.no_grad():
-            logits = module(images)
-    except Exception as error:  # noqa: BLE001 - the network is the user's code and may raise anything
+            logits = module.to(home)(images.to(home))
+    except Exception as error:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
         shape = tuple(images.shape[1:])
         raise ModelError(
-            f"{model.name} failed in forward on images of shape {shape}: {reason}", "if the size is wrong, give --input-size CxHxW"
+            f"{model.name} failed in forward on images of shape {shape}: {reason}",
+            "if the size is wrong, give --input-size CxHxW",
         ) from error
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(images) or not logits.is_floating_point():
+    if (
+        not isinstance(logits, Tensor)
+        or logits.dim() != 2
+        or len(logits) != len(images)
+        or not logits.is_floating_point()
+    ):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(f"{model.name} returned {found} for {len(images)} images", "a classifier must return logits [N, K]")
+        raise ModelError(
+            f"{model.name} returned {found} for {len(images)} images", "a classifier must return logits [N, K]"
+        )
     if logits.shape[1] == 1:
         module.binary = True
     if not torch.isfinite(logits).all():
-        raise ModelError(f"{model.name} returned NaN or infinite logits on clean images", "check the weights and --mean/--std")
+        raise ModelError(
+            f"{model.name} returned NaN or infinite logits on clean images", "check the weights and --mean/--std"
+        )
     preprocessing = replace(model.preprocessing, input_shape=tuple(images.shape[1:]))
     return replace(model, classes=max(2, logits.shape[1]), preprocessing=preprocessing)
 
@@ -119,10 +141,9 @@ def describe(model: Model) -> ModelInfo:
     """The model as the record holds it. Call it after `fit`.
 
     Raises:
-        ModelError: `fit` has not settled the input shape and the class count.
+        ModelError: `fit` has not been called yet.
     """
-    if model.preprocessing.input_shape is None or model.classes is None:
-        raise ModelError(f"{model.name} has not been run yet", "call fit first")
+    input_shape, classes = model.settled
     return ModelInfo(
         name=model.name,
         source=model.source,
@@ -131,8 +152,8 @@ def describe(model: Model) -> ModelInfo:
         weights_sha256=weights_sha256(model.module.network),
         checkpoint_sha256=model.checkpoint_sha256,
         parameters=sum(p.numel() for p in model.module.parameters()),
-        input_shape=model.preprocessing.input_shape,
-        classes=model.classes,
+        input_shape=input_shape,
+        classes=classes,
         mean=model.preprocessing.mean,
         std=model.preprocessing.std,
         normalization_source=model.preprocessing.source,

@@ -23,7 +23,7 @@ def preserved(module: nn.Module) -> Iterator[nn.Module]:
     training = [(child, child.training) for child in module.modules()]
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
     buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
-    generators = (random.getstate(), numpy.random.get_state(), torch.get_rng_state())  # noqa: NPY002 - the legacy state is what users share
+    generators = (random.getstate(), numpy.random.get_state(), torch.get_rng_state())
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     try:
         module.eval()

@@ -1,0 +1,61 @@
+"""The last step of every loader: a network becomes a Model, with the checkpoint and the normalisation asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from ..records import ModelSource
+from .base import Model, PixelModel, Preprocessing
+from .checkpoint import restore
+from .preprocessing import settle
+from .request import ModelRequest
+
+RANDOM_NOTE = "the weights are random: no training stands behind the figures"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a loader made.
+
+    Attributes:
+        network: on the CPU, with the weights that `weights` tells of.
+        name, architecture, weights: for people and the record.
+        metadata: the preprocessing that the weights state.
+        classes: where it is known before a run.
+    """
+
+    network: nn.Module
+    name: str
+    architecture: str
+    weights: str
+    metadata: Preprocessing = field(default_factory=Preprocessing)
+    classes: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
+    """The eval-mode Model of what a loader made; a checkpoint of the request replaces the weights.
+
+    Raises:
+        ModelError, UnsafeError: the checkpoint cannot be used.
+        UsageError: a wrong mean, std or input size.
+    """
+    weights, digest, notes = built.weights, None, built.notes
+    if request.checkpoint is not None:
+        weights, digest = restore(built.network, request.checkpoint)
+    elif request.random_weights:
+        weights, notes = f"random, seed {request.seed}", (*notes, RANDOM_NOTE)
+    preprocessing = settle(request, built.metadata, built.network)
+    return Model(
+        name=built.name,
+        source=source,
+        architecture=built.architecture,
+        weights=weights,
+        module=PixelModel(built.network, preprocessing).eval(),
+        preprocessing=preprocessing,
+        classes=built.classes,
+        checkpoint_sha256=digest,
+        notes=notes,
+    )

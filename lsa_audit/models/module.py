@@ -1,0 +1,48 @@
+"""A network that the caller already holds in memory."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..errors import ModelError
+from .base import Model, PixelModel
+from .preprocessing import of_module, settle
+from .request import ModelRequest
+
+
+def from_module(
+    network: nn.Module,
+    *,
+    name: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> Model:
+    """The Model around the caller's own network, which is neither copied nor changed.
+
+    The network keeps its training flags; whoever runs it does so inside `models.state.preserved`.
+
+    Args:
+        network: images [N, C, H, W] or [N, F] to logits [N, K].
+        name: for people and the record; the class name if None.
+        mean, std: per channel or one number for all, on pixels in [0, 1]; None takes the network's `pretrained_cfg` or
+            `default_cfg`, else the pixels go in unchanged.
+        input_shape: (C, H, W) or (F,); None leaves it to the data.
+
+    Raises:
+        ModelError: not an nn.Module.
+        UsageError: a wrong mean, std or input shape.
+    """
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"the model is a {type(network).__name__}, not an nn.Module", "give a module or a name")
+    label = name or type(network).__name__
+    request = ModelRequest(spec=label, mean=mean, std=std, input_shape=input_shape)
+    preprocessing = settle(request, of_module(network), network)
+    return Model(
+        name=label,
+        source="module",
+        architecture=type(network).__name__,
+        weights="as given in memory",
+        module=PixelModel(network, preprocessing),
+        preprocessing=preprocessing,
+    )

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from lsa_audit.errors import ModelError, UsageError
+from lsa_audit.models import ModelRequest, fit, load
+
+GOOD = """
+import random
+import numpy
+import torch
+from torch import nn
+from neighbour import WIDTH
+
+def net(width=WIDTH, bias=True):
+    print("building")
+    return nn.Sequential(nn.Linear(4, width, bias=bias), nn.ReLU(), nn.Linear(width, 3))
+
+def draws():
+    network = nn.Linear(1, 3)
+    with torch.no_grad():
+        network.bias.copy_(torch.tensor([random.random(), numpy.random.rand(), float(torch.rand(()))]))
+    return network
+
+def with_metadata():
+    network = nn.Conv2d(3, 10, 8)
+    network.pretrained_cfg = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "input_size": (3, 8, 8)}
+    return network
+
+def raises():
+    raise ValueError("two lines:\\nwhat went wrong")
+
+def deep():
+    return nn.Linear(-1, 3)
+
+def leaves():
+    raise SystemExit(3)
+
+def text():
+    return "a model"
+
+def lazy():
+    return nn.LazyLinear(3)
+
+ready = nn.Linear(2, 2)
+number = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "nets.py").write_text(GOOD)
+    (tmp_path / "neighbour.py").write_text("WIDTH = 7\n")
+    (tmp_path / "broken.py").write_text("import os\nthis is no Python\n")
+    (tmp_path / "needs.py").write_text("import surely_not_installed_here\n")
+    (tmp_path / "timm.py").write_text("from torch import nn\ndef net():\n    return nn.Linear(2, 2)\n")
+    (tmp_path / "packaged").mkdir()
+    (tmp_path / "packaged" / "__init__.py").write_text("")
+    (tmp_path / "packaged" / "nets.py").write_text("from torch import nn\ndef net():\n    return nn.Linear(2, 5)\n")
+    monkeypatch.chdir(tmp_path)
+    before = dict(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - set(before):
+        if name.startswith(("_lsa_audit_", "neighbour", "packaged")):
+            del sys.modules[name]
+
+
+def test_a_file_is_imported_with_its_neighbours_and_leaves_the_path_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir("/")
+    path = list(sys.path)
+    model = fit(load(ModelRequest(f"{folder / 'nets.py'}:net")), torch.rand(2, 4))
+    assert sys.path == path
+    assert model.module.network[0].out_features == 7
+    assert (model.name, model.source, model.classes) == ("net", "factory", 3)
+    assert model.weights == "as the factory built them"
+    assert model.notes == (f"runs the code of {folder / 'nets.py'}",)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_package_is_imported_from_the_working_folder(folder: Path) -> None:
+    path = list(sys.path)
+    assert load(ModelRequest("packaged.nets:net")).module.network.out_features == 5
+    assert sys.path == path
+
+
+def test_arguments_reach_the_factory(folder: Path) -> None:
+    model = load(ModelRequest("nets.py:net", arguments={"width": 9, "bias": False}))
+    assert model.module.network[0].out_features == 9
+    assert model.module.network[0].bias is None
+
+
+def test_construction_is_seeded_and_the_callers_generators_do_not_move(folder: Path) -> None:
+    states = random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state()
+    first, second, other = (load(ModelRequest("nets.py:draws", seed=seed)).module.network for seed in (0, 0, 1))
+    assert torch.equal(first.bias, second.bias)
+    assert torch.equal(first.weight, second.weight)
+    assert bool((first.bias != other.bias).all())
+    assert random.getstate() == states[0]
+    assert numpy.random.get_state()[1].tolist() == states[1]
+    assert torch.equal(torch.get_rng_state(), states[2])
+
+
+def test_metadata_of_the_module_is_used_and_the_command_line_goes_before_it(folder: Path) -> None:
+    stated = load(ModelRequest("nets.py:with_metadata")).preprocessing
+    assert (stated.mean, stated.input_shape, stated.channels) == ((0.1, 0.2, 0.3), (3, 8, 8), 3)
+    assert load(ModelRequest("nets.py:with_metadata", mean=(0.5,), std=(1.0,))).preprocessing.mean == (0.5,)
+
+
+def test_a_ready_module_is_taken_as_it_is(folder: Path) -> None:
+    assert load(ModelRequest("nets.py:ready")).module.network.out_features == 2
+    with pytest.raises(ModelError, match="takes no --model-arg"):
+        load(ModelRequest("nets.py:ready", arguments={"width": 2}))
+    with pytest.raises(ModelError, match="already built"):
+        load(ModelRequest("nets.py:ready", random_weights=True))
+
+
+def test_a_file_may_carry_the_name_of_a_library(folder: Path) -> None:
+    import timm
+
+    assert load(ModelRequest("timm.py:net")).architecture == "Linear"
+    assert sys.modules["timm"] is timm
+
+
+def test_a_checkpoint_goes_into_what_the_factory_built(folder: Path) -> None:
+    torch.save(torch.nn.Linear(2, 5).state_dict(), "x.pt")
+    model = load(ModelRequest("packaged.nets:net", checkpoint=Path("x.pt")))
+    assert model.weights == "checkpoint x.pt"
+
+
+BAD: dict[str, tuple[str, Mapping[str, int], str]] = {
+    "missing file": ("nothing.py:net", {}, r"there is no file nothing\.py"),
+    "missing module": ("nothing.nets:net", {}, r"no Python module 'nothing\.nets'"),
+    "missing part of a package": ("packaged.nothing:net", {}, r"no Python module 'packaged\.nothing'"),
+    "missing attribute": ("nets.py:nothing", {}, "it defines net, draws, with_metadata"),
+    "no attribute": ("nets.py:", {}, "names no factory"),
+    "no file": (":net", {}, "names no factory"),
+    "syntax": ("broken.py:net", {}, r"SyntaxError: invalid syntax at broken\.py:2"),
+    "missing dependency": ("needs.py:net", {}, r"No module named 'surely_not_installed_here' at needs\.py:1"),
+    "missing dependency of a module": ("needs:net", {}, r"No module named 'surely_not_installed_here' at needs\.py:1"),
+    "raises": ("nets.py:raises", {}, r"ValueError: two lines: at nets\.py:24"),
+    "raises inside torch": ("nets.py:deep", {}, r"RuntimeError: .* at nets\.py:27"),
+    "leaves": ("nets.py:leaves", {}, r"SystemExit: 3 at nets\.py:30"),
+    "wrong argument": ("nets.py:net", {"depth": 3}, "unexpected keyword argument 'depth'"),
+    "returns text": ("nets.py:text", {}, "returned a str"),
+    "not callable": ("nets.py:number", {}, "is a int"),
+    "lazy layers": ("nets.py:lazy", {}, "weight has no size yet"),
+}
+
+
+@pytest.mark.parametrize(("spec", "arguments", "words"), BAD.values(), ids=BAD)
+def test_bad_factories_get_one_line(folder: Path, spec: str, arguments: Mapping[str, int], words: str) -> None:
+    path = list(sys.path)
+    with pytest.raises(ModelError, match=words) as caught:
+        load(ModelRequest(spec, arguments=arguments))
+    assert "\n" not in str(caught.value)
+    assert sys.path == path
+
+
+def test_mean_for_whole_numbers_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"divide values for 0\.\.255 by 255"):
+        load(ModelRequest("nets.py:with_metadata", mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4)))
