@@ -54,7 +54,7 @@ class PixelModel(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] or [N, F] in [0, 1] -> logits [N, K]."""
         shape = (1, -1) + (1,) * (images.dim() - 2)
-        logits = self.network((images - self.mean.view(shape)) / self.std.view(shape))
+        logits: Tensor = self.network((images - self.mean.view(shape)) / self.std.view(shape))
         if self.binary:
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         return logits

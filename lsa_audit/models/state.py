@@ -24,7 +24,8 @@ def preserved(module: nn.Module) -> Iterator[nn.Module]:
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
     buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
     generators = (random.getstate(), numpy.random.get_state(), torch.get_rng_state())
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    cuda = torch.cuda.get_rng_state_all() if in_use else None
     try:
         module.eval()
         for parameter, _, _ in parameters:

@@ -1,0 +1,14 @@
+"""Reports: a record in, text out. Nothing here knows the clock, the disk or torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..records import AuditRecord
+from . import html, json, markdown
+
+FORMATS: dict[str, tuple[str, Callable[[AuditRecord], str]]] = {
+    "json": ("record.json", json.render),
+    "markdown": ("report.md", markdown.render),
+    "html": ("report.html", html.render),
+}

@@ -1,0 +1,43 @@
+"""The record as JSON, and back: `record.json` is the record and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import ValidationError
+
+from ..errors import UsageError
+from ..records import SCHEMA_VERSION, AuditRecord
+from .text import name
+
+WRITTEN_BY = "it must be a record.json that lsa-audit wrote"
+
+
+def render(record: AuditRecord) -> str:
+    """The record as indented JSON with a final newline; what is not finite becomes null."""
+    return record.model_dump_json(indent=2) + "\n"
+
+
+def read(content: str | bytes) -> AuditRecord:
+    """The record from the text of a `record.json`.
+
+    Raises:
+        UsageError: not JSON, not a record, or a record of another schema version.
+    """
+    try:
+        fields = json.loads(content)
+    except (ValueError, RecursionError):
+        raise UsageError("the record is not valid JSON", WRITTEN_BY) from None
+    if not isinstance(fields, dict) or "schema_version" not in fields:
+        raise UsageError("the record has no schema_version", WRITTEN_BY)
+    version = fields["schema_version"]
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        shown = name(str(version), limit=40)
+        hint = "read it with the lsa-audit that wrote it, or scan again"
+        raise UsageError(f"the record has schema_version {shown}, this lsa-audit reads {SCHEMA_VERSION}", hint)
+    try:
+        return AuditRecord.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = name(".".join(str(part) for part in first["loc"]) or "the top")
+        raise UsageError(f"the record is malformed at {place}: {first['msg']}", WRITTEN_BY) from None

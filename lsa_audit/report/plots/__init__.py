@@ -1,0 +1,12 @@
+"""The figures of the HTML report as SVG: layers, accuracy against epsilon, neurons."""
+
+from __future__ import annotations
+
+from ...records import AuditRecord
+from . import accuracy, layers, neurons
+from .drawing import Figure
+
+
+def figures(record: AuditRecord) -> tuple[Figure, ...]:
+    """Every figure of the record; one that has nothing to show has a description that says so, and no SVG."""
+    return (layers.figure(record), accuracy.figure(record), *neurons.figures(record))

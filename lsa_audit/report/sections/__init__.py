@@ -1,0 +1,1 @@
+"""The parts of a report, each drawn from the record once for every format."""

@@ -1,0 +1,121 @@
+"""Clean and robust accuracy, and the health of the attacks behind it."""
+
+from __future__ import annotations
+
+from ...records import AttackResult, AuditRecord
+from ...units import format_epsilon
+from .. import selection, text
+from ..view import Column, Paragraph, Row, Section, Table, Tone
+
+HOW_TO_READ = (
+    "Every share of images is shown with its 95 % Wilson interval: the range of true values that agree with so many "
+    "images. An image counts as right under an attack only if the model withstands every restart."
+)
+
+
+def section(record: AuditRecord) -> Section:
+    """Accuracy on clean images first, then under each perturbation."""
+    title = text.capitalized(record.accuracy_name)
+    if not record.attacks:
+        none = Paragraph("No attack and no noise was run.")
+        return Section("accuracy", title, (Paragraph(HOW_TO_READ), accuracy_table(record), none))
+    return Section("accuracy", title, (Paragraph(HOW_TO_READ), accuracy_table(record), _settings_table(record)))
+
+
+def accuracy_table(record: AuditRecord) -> Table:
+    """One row for the clean images and one for each perturbation, as they were run; empty columns are left out."""
+    columns = (
+        Column("perturbation", "label"),
+        Column("norm"),
+        Column("epsilon", "number"),
+        Column(record.accuracy_name, "number"),
+        Column("95 % interval", "number"),
+        Column("fooled", "number"),
+        Column("flags"),
+    )
+    clean = record.clean
+    first = Row(("clean", text.DASH, "0", text.percent(clean.value), text.interval(clean), text.DASH, ""))
+    rows = tuple(_accuracy_row(result, record.inconclusive) for result in record.attacks)
+    norms = {result.perturbation.norm for result in record.attacks}
+    distance = f"Epsilon: {min(norms)} distance on pixels in [0, 1]. " if len(norms) == 1 else ""
+    note = f"{text.quantity(clean.total, 'image')}. {distance}Fooled: right before and wrong after."
+    hidden = set() if len(norms) > 1 else {"norm"}
+    if not any(row.cells[-1] for row in rows):
+        hidden.add("flags")
+    table = Table(f"{text.capitalized(record.accuracy_name)} by perturbation", columns, (first, *rows), note)
+    return table.pick(*(column.title for column in columns if column.title not in hidden))
+
+
+def _accuracy_row(result: AttackResult, inconclusive: bool) -> Row:
+    perturbation, estimate = result.perturbation, result.robust_accuracy
+    flags = _flags(result)
+    tone: Tone = "warning" if flags and inconclusive else ""
+    cells = (
+        text.name(perturbation.name),
+        perturbation.norm,
+        format_epsilon(perturbation.epsilon),
+        text.percent(estimate.value),
+        text.interval(estimate),
+        text.count(result.fooled),
+        flags,
+    )
+    return Row(cells, tone)
+
+
+def _flags(result: AttackResult) -> str:
+    flags = []
+    if result.zero_gradient:
+        flags.append(f"{result.zero_gradient:,} zero gradient")
+    if result.nonfinite:
+        flags.append(f"{result.nonfinite:,} not finite")
+    return ", ".join(flags)
+
+
+def _step_size(value: float | None) -> str:
+    if value is None:
+        return text.DASH
+    pixels = format_epsilon(value)
+    return pixels if "/" in pixels else text.number(value)
+
+
+def _settings_table(record: AuditRecord) -> Table:
+    named = selection.labels(record)
+    columns = (
+        Column("perturbation", "label"),
+        Column("steps", "number"),
+        Column("step size", "number"),
+        Column("restarts", "number"),
+        Column("zero gradient", "number"),
+        Column("not finite", "number"),
+        Column("forwards", "number"),
+        Column("backwards", "number"),
+        Column("mean Linf", "number"),
+        Column("mean L2", "number"),
+        Column("version", "number"),
+        Column("source"),
+    )
+    rows = []
+    for result in record.attacks:
+        perturbation = result.perturbation
+        steps = text.DASH if perturbation.kind == "noise" else text.count(perturbation.steps)
+        cells = (
+            named[perturbation.id],
+            steps,
+            _step_size(perturbation.step_size),
+            text.count(perturbation.restarts),
+            text.count(result.zero_gradient),
+            text.count(result.nonfinite),
+            text.count(result.forwards),
+            text.count(result.backwards),
+            text.number(result.mean_linf),
+            text.number(result.mean_l2),
+            str(perturbation.version),
+            text.name(perturbation.citation),
+        )
+        rows.append(Row(cells, "warning" if result.zero_gradient or result.nonfinite else ""))
+    note = (
+        "Zero gradient: images judged robust although every gradient was zero or not finite: they were not attacked. "
+        "Not finite: images whose logits became NaN or infinite; they count as fooled. "
+        "Forwards and backwards are images sent through the model."
+    )
+    return Table("Settings and health of the perturbations", columns, tuple(rows), note)

@@ -1,0 +1,134 @@
+"""What was audited, with what, and what was left out: model, data, labels, walk, environment, settings, timing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...records import AuditRecord
+from .. import selection, text
+from ..view import Block, Column, Facts, Paragraph, Row, Section, Table
+
+
+def missing(record: AuditRecord) -> Section:
+    """Everything that was asked for and could not be measured."""
+    title = "Not measured"
+    entries = selection.skipped(record)
+    if not entries:
+        return Section("skipped", title, (Paragraph("Everything that was asked for was measured."),))
+    columns = (Column("what", "label"), Column("why"), Column("reason code", "label"))
+    rows = tuple(
+        Row((text.name(entry.what), text.sentence(entry.detail), text.name(entry.reason))) for entry in entries
+    )
+    return Section("skipped", title, (Table("What could not be measured, and why", columns, rows),))
+
+
+def subject(record: AuditRecord) -> Section:
+    """The model, the data, the labels and how the model was walked."""
+    blocks: tuple[Block, ...] = (
+        Facts("Model", _model(record)),
+        Facts("Data", _data(record)),
+        Facts("Walk through the model", _graph(record)),
+    )
+    return Section("subject", "What was audited", blocks)
+
+
+def _model(record: AuditRecord) -> tuple[tuple[str, str], ...]:
+    model = record.model
+    return (
+        ("name", text.name(model.name)),
+        ("loader", model.source),
+        ("architecture", text.name(model.architecture)),
+        ("weights", text.sentence(model.weights)),
+        ("weights sha256", text.digest(model.weights_sha256)),
+        ("checkpoint sha256", text.digest(model.checkpoint_sha256)),
+        ("parameters", text.count(model.parameters)),
+        ("input shape", text.shape(model.input_shape)),
+        ("classes", text.count(model.classes)),
+        ("normalisation mean", _channels(model.mean)),
+        ("normalisation std", _channels(model.std)),
+        ("normalisation from", text.sentence(model.normalization_source)),
+        *(("note", text.sentence(note)) for note in model.notes),
+    )
+
+
+def _channels(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values) or "none"
+
+
+def _data(record: AuditRecord) -> tuple[tuple[str, str], ...]:
+    data, labels = record.data, record.labels
+    source = "the dataset's own" if labels.source == "dataset" else "the model's own clean predictions"
+    return (
+        ("name", text.name(data.name)),
+        ("loader", text.name(data.source)),
+        ("taken for", text.sentence(data.interpretation)),
+        ("selection", text.sentence(data.selection)),
+        ("images", f"{data.samples:,} of {data.total:,}"),
+        ("transforms", "; ".join(text.sentence(step) for step in data.transforms) or "none"),
+        ("classes", text.count(data.classes)),
+        ("sha256", text.digest(data.sha256)),
+        ("labels", source),
+        ("labels, why", text.sentence(labels.reason)),
+    )
+
+
+def _graph(record: AuditRecord) -> tuple[tuple[str, str], ...]:
+    graph = record.graph
+    walker = {"export": "torch.export graph", "hooks": "module hooks (the model could not be exported)"}[graph.walker]
+    independent = {True: "yes", False: "no", None: "not known"}[graph.batch_independent]
+    return (
+        ("walker", walker),
+        ("layers", text.count(len(graph.layers))),
+        ("parameters of the layers", text.count(sum(layer.parameters for layer in graph.layers))),
+        ("FLOPs per image", text.scaled(sum(layer.flops for layer in graph.layers))),
+        ("largest relative difference of logits from the original model", f"{graph.parity:.2g}"),
+        ("an image's logits are free of its batch mates", independent),
+    )
+
+
+def conditions(record: AuditRecord) -> Section:
+    """Environment, effective settings and timing: what is needed to repeat the audit."""
+    environment, timing = record.environment, record.timing
+    machine = (
+        ("device", text.name(environment.device)),
+        ("threads", text.count(environment.threads)),
+        ("precision", text.name(environment.precision)),
+        ("deterministic kernels", "yes" if environment.deterministic else "no"),
+        ("Python", text.name(environment.python)),
+        ("platform", text.name(environment.platform)),
+        ("packages", ", ".join(f"{text.name(key)} {text.name(value)}" for key, value in environment.packages.items())),
+        *(("note", text.sentence(note)) for note in environment.notes),
+    )
+    clock = (
+        ("started", text.name(timing.started_at)),
+        ("took", text.duration(timing.duration_s)),
+        *((text.name(stage), text.duration(seconds)) for stage, seconds in timing.stages_s.items()),
+    )
+    settings = tuple(_flat(record.settings))
+    blocks: list[Block] = [Facts("Environment", tuple((label, value or text.DASH) for label, value in machine))]
+    if settings:
+        blocks.append(Facts("Effective settings", settings))
+    blocks.append(Facts("Timing", clock))
+    return Section("conditions", "How it was measured", tuple(blocks))
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{path}.")
+        else:
+            yield text.name(path), _setting(value)
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_setting(member) for member in value) or "none"
+    return text.sentence(str(value))

@@ -1,0 +1,53 @@
+"""Which perturbation leads a report, and what each one is called in it."""
+
+from __future__ import annotations
+
+from ..records import AttackResult, AuditRecord, Perturbation, Skipped, Sustainability
+from ..units import format_epsilon
+from .text import name
+
+
+def strongest(record: AuditRecord) -> AttackResult | None:
+    """The attack with the lowest robust accuracy, the larger epsilon among equals; a noise where no attack was run."""
+    attacks = [result for result in record.attacks if result.perturbation.kind == "attack"]
+    return max(attacks or record.attacks, key=_strength, default=None)
+
+
+def leading(record: AuditRecord) -> Sustainability | None:
+    """The layer measurements that are shown in full: those of the strongest attack that has any."""
+    by_id = {entry.perturbation: entry for entry in record.sustainability}
+    ranked = sorted(record.attacks, key=_strength, reverse=True)
+    ranked.sort(key=lambda result: result.perturbation.kind != "attack")
+    for result in ranked:
+        if result.perturbation.id in by_id:
+            return by_id[result.perturbation.id]
+    return record.sustainability[0] if record.sustainability else None
+
+
+def _strength(result: AttackResult) -> tuple[float, float]:
+    return -result.robust_accuracy.value, result.perturbation.epsilon
+
+
+def labels(record: AuditRecord) -> dict[str, str]:
+    """Short names of the perturbations by id: the norm is told where several are used, the id where names collide."""
+    perturbations = [result.perturbation for result in record.attacks]
+    several_norms = len({perturbation.norm for perturbation in perturbations}) > 1
+    short = {perturbation.id: _label(perturbation, several_norms) for perturbation in perturbations}
+    taken = list(short.values())
+    named = {id_: label if taken.count(label) == 1 else name(id_) for id_, label in short.items()}
+    for entry in record.sustainability:
+        named.setdefault(entry.perturbation, name(entry.perturbation))
+    for table in record.neurons:
+        if table.perturbation is not None:
+            named.setdefault(table.perturbation, name(table.perturbation))
+    return named
+
+
+def _label(perturbation: Perturbation, with_norm: bool) -> str:
+    norm = f"{perturbation.norm} " if with_norm else ""
+    return f"{name(perturbation.name)} {norm}{format_epsilon(perturbation.epsilon)}"
+
+
+def skipped(record: AuditRecord) -> tuple[Skipped, ...]:
+    """Everything that was not measured, the walker's part included, each once."""
+    return tuple(dict.fromkeys((*record.skipped, *record.graph.skipped)))

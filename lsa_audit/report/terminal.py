@@ -1,0 +1,160 @@
+"""What a scan prints: the same figures as the other reports, cut to what fits 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.constrain import Constrain
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ..records import AuditRecord, GraphInfo, NeuronTable, Sustainability
+from . import selection, text
+from .sections import accuracy, inventory, layers, neurons, overview
+from .view import Column, Row, Table, Tone
+
+WIDTH = 80
+INDENT = 2
+MINIMUM_NAME = 12
+WIDEST_TEXT = 18
+NEURON_ROWS = 10
+NAMES_IN_A_LINE = 3
+STYLES: dict[Tone, str] = {"": "", "bad": "red", "warning": "yellow", "good": "green", "quiet": "dim"}
+
+
+def summary(record: AuditRecord) -> RenderableType:
+    """The scan on at most 80 columns: accuracies, vulnerable layers, fragile neurons, findings, what is missing."""
+    parts: list[RenderableType] = [
+        Text(overview.title(record), style="bold"),
+        Text(overview.subtitle(record), style="dim"),
+        Text(_subject(record), style="dim"),
+    ]
+    for notice in overview.notices(record):
+        parts.append(Text(f"\n{notice.title}. {notice.text}", style=STYLES[notice.tone]))
+    parts += [*_accuracy(record), *_layers(record), *_neurons(record), *_findings(record), *_missing(record)]
+    return Constrain(Group(*parts), WIDTH)
+
+
+def _subject(record: AuditRecord) -> str:
+    weights = f"Weights: {text.sentence(record.model.weights)}."
+    normalisation = f"Normalisation from {text.sentence(record.model.normalization_source)}."
+    return f"{weights} {normalisation} Data: {text.sentence(record.data.selection)}."
+
+
+def _accuracy(record: AuditRecord) -> Iterator[RenderableType]:
+    yield _heading(text.capitalized(record.accuracy_name))
+    yield _table(accuracy.accuracy_table(record))
+
+
+def _layers(record: AuditRecord) -> Iterator[RenderableType]:
+    first = selection.leading(record)
+    if first is None:
+        return
+    named = selection.labels(record)
+    yield _heading("Most vulnerable layers (MVL)")
+    figures = ", ".join(f"{label} {value}" for label, value in layers.statistics(first)[1:5])
+    measure = text.measure_name(first.measure)
+    yield _line("", f"{named[first.perturbation]}: {layers.mvl_sentence(first)}. Mean {measure}: {figures}.")
+    if first.mvl:
+        table = layers.mvl_table(first)
+        yield _table(table.pick("layer", measure, "95 % interval", "in resamples", "amplification"))
+    for entry in record.sustainability:
+        if entry is not first:
+            yield _line("", f"{named[entry.perturbation]}: {_short_list(entry)}")
+
+
+def _short_list(entry: Sustainability) -> str:
+    if not entry.mvl:
+        return layers.mvl_sentence(entry)
+    listed = ", ".join(text.name(layer, 22) for layer in entry.mvl[:NAMES_IN_A_LINE])
+    rest = len(entry.mvl) - NAMES_IN_A_LINE
+    return f"{listed} and {rest} more" if rest > 0 else listed
+
+
+def _neurons(record: AuditRecord) -> Iterator[RenderableType]:
+    for table in record.neurons:
+        yield _heading(f"Neurons of {text.name(table.layer, 40)}")
+        yield _line("", f"{neurons.class_counts(table)}. {neurons.description(record, table)}")
+        yield from _neuron_rows(record, table)
+        for correlation in table.correlations:
+            yield _line("", neurons.correlation_sentence(record, correlation))
+
+
+def _neuron_rows(record: AuditRecord, table: NeuronTable) -> Iterator[RenderableType]:
+    shown = neurons.neuron_table(record, table, NEURON_ROWS)
+    drop = f"{record.accuracy_name} drop"
+    yield _table(shown.pick("neuron", "class", drop, "margin drop", "targeting score", "p adjusted"))
+    rest = len(table.neurons) - len(shown.rows)
+    if rest > 0:
+        yield _line("", f"{text.quantity(rest, 'more neuron')} with smaller drops.", "dim")
+
+
+def _findings(record: AuditRecord) -> Iterator[RenderableType]:
+    if not record.findings:
+        return
+    yield _heading("Findings")
+    ordered = sorted(record.findings, key=lambda finding: overview.LEVELS.index(finding.level))
+    for finding in ordered:
+        style = STYLES[overview.LEVEL_TONES[finding.level]]
+        yield _line(f"{finding.level}: ", f"{text.name(finding.subject, 40)}: {text.sentence(finding.message)}", style)
+
+
+def _missing(record: AuditRecord) -> Iterator[RenderableType]:
+    entries = selection.skipped(record)
+    if not entries:
+        return
+    yield _heading(f"Not measured ({len(entries):,})")
+    for entry in entries:
+        yield _line("", f"{text.name(entry.what, 40)}: {text.sentence(entry.detail)} ({text.name(entry.reason, 40)})")
+
+
+def layers_table(graph: GraphInfo) -> RenderableType:
+    """The layers in the order of execution with a totals row, on 80 columns; long names are cut in the middle."""
+    parts: list[RenderableType] = [_table(inventory.layer_inventory(graph), inventory.totals(graph), indent=0, gap=1)]
+    parts += [
+        _line("", f"not walked: {text.name(entry.what, 40)}: {text.sentence(entry.detail)}") for entry in graph.skipped
+    ]
+    return Constrain(Group(*parts), WIDTH)
+
+
+def _heading(title: str) -> RenderableType:
+    return Text(f"\n{title}", style="bold")
+
+
+def _line(lead: str, rest: str, style: str = "") -> RenderableType:
+    """An indented paragraph; the style is that of the lead where there is one."""
+    words = Text.assemble((lead, style), (rest, "" if lead else style), overflow="fold")
+    return Padding(words, (0, 0, 0, INDENT), expand=False)
+
+
+def _table(table: Table, footer: Row | None = None, indent: int = INDENT, gap: int = 2) -> RenderableType:
+    """A table of fixed widths: names share what the other columns leave, and are cut in the middle to fit."""
+    rows = (*table.rows, footer) if footer else table.rows
+    widths = [_width(column, [row.cells[place] for row in rows]) for place, column in enumerate(table.columns)]
+    names = [place for place, column in enumerate(table.columns) if column.kind in ("name", "label")]
+    taken = sum(width for place, width in enumerate(widths) if place not in names)
+    left = WIDTH - indent - gap * (len(widths) - 1) - taken
+    for place in names:
+        widths[place] = max(MINIMUM_NAME, min(widths[place], left // len(names)))
+    # The box itself sets one space between columns.
+    padding = (0, gap - 1, 0, 0)
+    shown = RichTable(box=box.SIMPLE_HEAD, padding=padding, pad_edge=False, show_edge=False, show_footer=bool(footer))
+    for place, (column, width) in enumerate(zip(table.columns, widths, strict=True)):
+        last = text.shorten(footer.cells[place], width) if footer else ""
+        side: Literal["right", "left"] = "right" if column.kind == "number" else "left"
+        shown.add_column(column.title, Text(last), justify=side, width=width, overflow="fold")
+    for row in table.rows:
+        cells = (text.shorten(cell, widths[place]) if place in names else cell for place, cell in enumerate(row.cells))
+        shown.add_row(*(Text(cell, style=STYLES[row.tone]) for cell in cells))
+    return Padding(shown, (0, 0, 0, indent), expand=False)
+
+
+def _width(column: Column, cells: Sequence[str]) -> int:
+    longest = max((len(cell) for cell in cells), default=0)
+    if column.kind == "text":
+        longest = min(longest, WIDEST_TEXT)
+    return max(longest, *(len(word) for word in column.title.split()))

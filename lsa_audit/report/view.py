@@ -1,0 +1,112 @@
+"""What a report shows, before it takes a format: Markdown, HTML and the terminal render these and decide nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Tone = Literal["", "bad", "warning", "good", "quiet"]
+ColumnKind = Literal["text", "number", "name", "label"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table column; `number` is set to the right; `name` (of a part of the model) and `label` may be long."""
+
+    title: str
+    kind: ColumnKind = "text"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One table row: plain text, not yet escaped for any format."""
+
+    cells: tuple[str, ...]
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first column heads its row. `note` says what was cut and what the columns mean."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    note: str = ""
+
+    def pick(self, *titles: str) -> Table:
+        """The same rows with only the named columns, in the order given; a title that is not there is left out."""
+        places = {column.title: place for place, column in enumerate(self.columns)}
+        chosen = [places[title] for title in titles if title in places]
+        rows = tuple(Row(tuple(row.cells[place] for place in chosen), row.tone) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[place] for place in chosen), rows=rows)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Labels and values, e.g. what is known about the model."""
+
+    caption: str
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A sentence or more."""
+
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A titled part of a section; `folded` where a reader opens it on demand and the format can fold."""
+
+    title: str
+    blocks: tuple[Table | Facts | Paragraph, ...]
+    folded: bool = False
+
+
+Block = Table | Facts | Paragraph | Group
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of the report; `key` is its anchor."""
+
+    key: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One key figure."""
+
+    label: str
+    value: str
+    note: str
+    tone: Tone = ""
+    is_name: bool = False
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a reader must know before the figures."""
+
+    title: str
+    text: str
+    tone: Tone
+
+
+@dataclass(frozen=True)
+class Document:
+    """The whole report."""
+
+    title: str
+    subtitle: str
+    notices: tuple[Notice, ...]
+    cards: tuple[Card, ...]
+    findings: Section
+    sections: tuple[Section, ...]
+    footer: str

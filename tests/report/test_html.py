@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import html as plain_html
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from lsa_audit.records import AuditRecord
+from lsa_audit.report import html
+from lsa_audit.report.plots.drawing import Figure
+
+VOID = {"meta", "wbr", "br", "hr", "img", "link", "input"}
+CSS = Path(html.__file__).parent / "templates" / "report.css"
+CHROMIUM = os.environ.get("LSA_AUDIT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
+TEXT_PAIRS = [
+    (text, ground) for text in ("ink", "quiet", "accent", "bad", "warning", "good") for ground in ("surface", "page")
+] + [("bad", "bad-wash"), ("ink", "bad-wash"), ("warning", "warning-wash"), ("ink", "warning-wash")]
+
+
+class Page(HTMLParser):
+    """Collects what the tests look at, and every tag that is not closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.faults: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.headings: list[int] = []
+        self.words: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_page_is_well_formed_and_needs_nothing_from_outside(any_page: str) -> None:
+    page = Page(any_page)
+    assert (page.open, page.faults) == ([], [])
+    assert not page.tags.keys() & {"script", "link", "img", "iframe", "object", "base", "form"}
+    for tag, name, value in page.attributes:
+        assert not name.startswith("on")
+        if name in ("href", "src", "action", "data"):
+            assert value.startswith("#"), (tag, value)
+        assert "url(" not in value or "url(#" in value
+    assert "@import" not in any_page
+
+
+def test_ids_are_unique_and_references_hit_one(any_page: str) -> None:
+    page = Page(any_page)
+    ids = Counter(value for _, name, value in page.attributes if name == "id")
+    assert {id_ for id_, times in ids.items() if times > 1} == set()
+    for _, name, value in page.attributes:
+        if name == "href":
+            assert value.removeprefix("#") in ids
+        elif name == "aria-labelledby":
+            assert set(value.split()) <= ids.keys()
+        else:
+            assert set(re.findall(r"url\(#([^)]*)\)", value)) <= ids.keys()
+
+
+def test_headings_descend_one_level_at_a_time(any_page: str) -> None:
+    headings = Page(any_page).headings
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(headings))
+
+
+def test_tables_have_captions_and_scopes_and_figures_are_described(samples: dict[str, AuditRecord]) -> None:
+    page = Page(html.render(samples["clean"]))
+    assert page.tags["table"] == page.tags["caption"] == 9
+    scopes = Counter(value for tag, name, value in page.attributes if (tag, name) == ("th", "scope"))
+    assert scopes.total() == page.tags["th"]
+    assert page.tags["svg"] == page.tags["desc"] == 3
+    assert ("svg", "role", "img") in page.attributes
+
+
+def test_hostile_names_stay_text(samples: dict[str, AuditRecord], hostile_name: str) -> None:
+    content = html.render(samples["hostile"])
+    page = Page(content)
+    shown = "".join(page.words)
+    assert "<script>alert(1)</script>" in shown
+    assert "{{ 7*7 }}" in shown
+    assert 'quote"id="z" url(#a) #010101' in shown
+    assert hostile_name not in content
+    assert "\x1b" not in content
+    assert "\u202e" not in content
+
+
+def test_the_policy_forbids_everything_but_inline_styles() -> None:
+    template = (CSS.parent / html.TEMPLATE).read_text(encoding="utf-8")
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:;" in template
+
+
+def test_notices_come_before_the_figures(samples: dict[str, AuditRecord]) -> None:
+    content = html.render(samples["findings"])
+    assert 0 < content.index("inconclusive, not robust") < content.index('class="cards"')
+    assert "inconclusive, not robust" not in html.render(samples["clean"])
+    stability = html.render(samples["self-labels"])
+    assert stability.index("The figures are prediction stability") < stability.index('class="cards"')
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_are_readable(theme: str) -> None:
+    light, _, rest = CSS.read_text(encoding="utf-8").partition("@media screen and (prefers-color-scheme: dark)")
+    colours = dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6});", light))
+    if theme == "dark":
+        colours |= dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]{6});", rest))
+    for text, ground in TEXT_PAIRS:
+        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for place in range(1, 7):
+        assert contrast(colours[f"series-{place}"], colours["surface"]) >= 4.5
+
+
+def contrast(first: str, second: str) -> float:
+    """The contrast ratio of WCAG 2."""
+    lighter, darker = sorted((luminance(first), luminance(second)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    channels = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile"])
+def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
+    """Without the drawings, which differ between versions of matplotlib; their determinism is tested beside them."""
+    content = html.render(samples[name])
+    check_gold(f"{name}.html", re.sub(r"<svg.*?</svg>", "<!-- drawing -->", content, flags=re.DOTALL))
+
+
+def test_a_drawing_goes_in_as_it_is() -> None:
+    assert html._inline_svg(Figure("k", "t", "d", "<svg></svg>")) == "<svg></svg>"
+
+
+def probe(page: str, width: int, folder: Path) -> dict[str, str]:
+    """What Chromium says about the page in a frame of `width` CSS pixels (a window has a larger minimum)."""
+    outer = f"""<body style="margin:0"><iframe id=f style="border:0" width={width} height=2000
+srcdoc="{plain_html.escape(page)}"></iframe><script>
+f.onload = () => {{
+  const page = f.contentDocument, wide = [];
+  for (const box of page.querySelectorAll("main *")) {{
+    const right = box.getBoundingClientRect().right;
+    if (right > page.documentElement.clientWidth + 1 && !box.closest(".scroll")) wide.push(box.tagName);
+  }}
+  document.body.dataset.scroll = page.documentElement.scrollWidth;
+  document.body.dataset.inner = f.contentWindow.innerWidth;
+  document.body.dataset.wide = wide.join(" ");
+  f.remove();
+}}</script>"""
+    path = folder / "page.html"
+    path.write_text(outer, encoding="utf-8")
+    options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    more = "--disable-component-update --disable-sync --virtual-time-budget=5000 --window-size=1400,2000 --dump-dom"
+    command = [CHROMIUM, *options.split(), *more.split(), f"--user-data-dir={folder / 'profile'}", path.as_uri()]
+    dumped = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return dict(re.findall(r'data-([a-z]+)="([^"]*)"', dumped))
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (on the path, or LSA_AUDIT_CHROMIUM)")
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", ["clean", "findings", "hostile", "large"])
+def test_nothing_is_wider_than_the_screen(
+    name: str, width: int, samples: dict[str, AuditRecord], tmp_path: Path
+) -> None:
+    seen = probe(html.render(samples[name]), width, tmp_path)
+    assert int(seen["inner"]) == width
+    assert int(seen["scroll"]) <= width
+    assert seen["wide"] == ""

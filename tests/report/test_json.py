@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json as plain_json
+from collections.abc import Callable
+
+import pytest
+
+from lsa_audit.errors import UsageError
+from lsa_audit.records import SCHEMA_VERSION, AuditRecord
+from lsa_audit.report import json
+
+
+def test_what_is_written_can_be_read(any_record: AuditRecord) -> None:
+    text = json.render(any_record)
+    assert text.endswith("}\n")
+    # Compared as text: what is not finite becomes null.
+    assert json.render(json.read(text)) == text
+    assert json.render(json.read(text.encode())) == text
+
+
+def test_what_is_not_finite_is_null(samples: dict[str, AuditRecord]) -> None:
+    text = json.render(samples["not-finite"])
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    assert json.read(text).sustainability[0].mu is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not valid JSON"),
+        ("{", "not valid JSON"),
+        (b"\xff\xfe\x00", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[]", "no schema_version"),
+        ("{}", "no schema_version"),
+        ('{"schema_version": 99}', f"schema_version 99, this lsa-audit reads {SCHEMA_VERSION}"),
+        ('{"schema_version": true}', "schema_version True"),
+        ('{"schema_version": "1\\u001b[31m"}', "schema_version 1\\\\x1b"),
+        (f'{{"schema_version": {SCHEMA_VERSION}}}', "malformed at tool_version: Field required"),
+    ],
+)
+def test_what_is_no_record_is_a_usage_error(content: str | bytes, message: str) -> None:
+    with pytest.raises(UsageError, match=message.replace("[", r"\[")):
+        json.read(content)
+
+
+def test_the_first_malformed_field_is_named(samples: dict[str, AuditRecord]) -> None:
+    fields = plain_json.loads(json.render(samples["clean"]))
+    fields["attacks"][1]["fooled"] = "many"
+    with pytest.raises(UsageError, match=r"malformed at attacks\.1\.fooled"):
+        json.read(plain_json.dumps(fields))
+
+
+@pytest.mark.parametrize("name", ["findings", "hostile"])
+def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
+    check_gold(f"{name}.json", json.render(samples[name]))

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from lsa_audit.records import AuditRecord
+from lsa_audit.report import FORMATS
+
+
+def test_the_formats_and_their_files() -> None:
+    assert {name: file_name for name, (file_name, _) in FORMATS.items()} == {
+        "json": "record.json",
+        "markdown": "report.md",
+        "html": "report.html",
+    }
+
+
+def test_every_format_renders_every_record(any_record: AuditRecord, any_page: str) -> None:
+    for name, (_, render) in FORMATS.items():
+        content = any_page if name == "html" else render(any_record)
+        assert content.endswith("\n")
+        content.encode("utf-8")
+
+
+def test_the_same_record_gives_the_same_text(samples: dict[str, AuditRecord]) -> None:
+    for _, render in FORMATS.values():
+        assert render(samples["clean"]) == render(samples["clean"])
+
+
+def test_reports_need_no_torch_and_draw_only_for_html() -> None:
+    code = "import sys, lsa_audit.report.terminal; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["False", "False"]

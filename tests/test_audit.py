@@ -1,0 +1,157 @@
+"""The pipeline as a library: determinism, batch sizes, labels, and that the user's model is left alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import lsa_audit
+from lsa_audit.audit import audit, make_profile
+from lsa_audit.errors import ModelError, ProfileError, UsageError
+from lsa_audit.progress import Silent
+
+FAST = {"samples": 60, "epsilon": [0.02, 0.1], "attacks": ["fgsm", {"name": "pgd", "steps": 5, "restarts": 2}], "threads": 1}
+
+
+def scanned(**changes):
+    return lsa_audit.scan("digits-cnn", "digits", **{**FAST, **changes})
+
+
+@pytest.fixture(scope="module")
+def record():
+    return scanned()
+
+
+def test_the_same_scan_twice_gives_the_same_record_but_for_time(record):
+    again = scanned()
+    assert again.model_dump(exclude={"timing"}) == record.model_dump(exclude={"timing"})
+
+
+def test_another_seed_changes_the_draws_and_not_the_model(record):
+    other = scanned(seed=1, samples=None)
+    assert other.model.weights_sha256 == record.model.weights_sha256
+    assert other.attacks != record.attacks
+
+
+def test_batch_sizes_do_not_change_verdicts_or_figures():
+    profiles = [make_profile({"test": {"data": "digits", **FAST, "batch_size": size}}) for size in (7, 60)]
+    one, other = (audit("digits-cnn", profile, progress=Silent()) for profile in profiles)
+    for key, value in one.evidence.items():
+        if key.startswith(("right/", "clean_")):
+            assert (value == other.evidence[key]).all(), key
+    for first, second in zip(one.record.sustainability, other.record.sustainability, strict=True):
+        assert [layer.mean for layer in first.layers] == pytest.approx([layer.mean for layer in second.layers], rel=1e-4)
+
+
+def test_the_record_survives_a_round_trip_through_json(record):
+    assert lsa_audit.records.AuditRecord.model_validate_json(record.model_dump_json()) == record
+    assert json.loads(record.model_dump_json())["schema_version"] == 1
+
+
+def test_figures_hang_together(record):
+    assert record.clean.total == 60
+    assert [attack.perturbation.id for attack in record.attacks[:2]] == ["fgsm@linf-0.02", "fgsm@linf-0.1"]
+    for attack in record.attacks:
+        assert attack.robust_accuracy.count + attack.fooled == record.clean.count
+        assert attack.mean_linf <= attack.perturbation.epsilon * (1 + 1e-5)
+    assert {entry.perturbation for entry in record.sustainability} == {entry.perturbation.id for entry in record.attacks}
+    assert record.neurons[0].perturbation == "pgd@linf-0.02"
+    assert len(record.neurons[0].neurons) == next(
+        layer.neurons for layer in record.graph.layers if layer.name == record.neurons[0].layer
+    )
+
+
+def test_sum_of_layer_parameters_is_the_models(record):
+    assert sum(layer.parameters for layer in record.graph.layers) == record.model.parameters
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.5), nn.Linear(12, 3))
+
+
+def arrays(count: int = 30):
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand((count, 1, 8, 8), generator=generator), torch.arange(count) % 3
+
+
+def test_a_module_of_the_users_is_audited_and_left_exactly_as_it_was():
+    net = network().train()
+    net[1].bias.requires_grad_(False)
+    net(torch.rand(4, 1, 8, 8)).sum().backward()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    gradients = [None if parameter.grad is None else parameter.grad.clone() for parameter in net.parameters()]
+    state = torch.get_rng_state()
+    settings = (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads())
+    found = lsa_audit.scan(net, arrays(), **FAST)
+    assert found.model.source == "module"
+    assert all(child.training for child in net.modules())
+    assert [parameter.requires_grad for parameter in net.parameters()] == [True, False, True, True, True, True]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    for parameter, gradient in zip(net.parameters(), gradients, strict=True):
+        assert (parameter.grad is None) == (gradient is None)
+        assert gradient is None or torch.equal(parameter.grad, gradient)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()) == settings
+    assert not any(child._forward_hooks or child._forward_pre_hooks for child in net.modules())
+
+
+def test_labels_that_do_not_fit_the_classes_give_prediction_stability():
+    images, _ = arrays()
+    found = lsa_audit.scan(network(), (images, torch.arange(30) % 7), **FAST)
+    assert found.labels.source == "self"
+    assert found.clean.value == 1.0
+    assert found.accuracy_name == "prediction stability"
+    assert any(finding.rule == "labels" for finding in found.findings)
+
+
+def test_a_single_logit_is_a_binary_classifier():
+    images, _ = arrays()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+    with torch.no_grad():
+        expected = (net(images)[:, 0] > 0).long()
+    found = lsa_audit.scan(net, (images, expected), **FAST)
+    assert found.model.classes == 2
+    assert found.clean.value == 1.0
+
+
+def test_moons_run_through_the_whole_pipeline():
+    found = lsa_audit.scan("moons-mlp", "moons", **FAST)
+    assert found.clean.value > 0.9
+    assert {layer.op for layer in found.graph.layers if layer.kind == "learnable"} == {"linear"}
+
+
+def test_a_batch_coupled_model_is_inconclusive():
+    class Coupled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(64, 3)
+
+        def forward(self, images):
+            flat = images.flatten(1)
+            return self.fc(flat - flat.mean(0))
+
+    found = lsa_audit.scan(Coupled(), arrays(), **FAST)
+    assert found.graph.batch_independent is False
+    assert found.inconclusive
+
+
+def test_nan_weights_are_refused():
+    net = network()
+    nn.init.constant_(net[1].bias, float("nan"))
+    with pytest.raises(ModelError, match="NaN"):
+        lsa_audit.scan(net, arrays(), **FAST)
+
+
+def test_settings_are_checked():
+    with pytest.raises(ProfileError, match="did you mean epsilon"):
+        lsa_audit.scan("digits-cnn", "digits", epsilom=[0.1])
+    with pytest.raises(UsageError, match="no data given"):
+        lsa_audit.scan("digits-cnn")
+
+
+def test_globs_that_match_nothing_are_refused():
+    with pytest.raises(UsageError, match="nowhere"):
+        scanned(layers="nowhere.*")
