@@ -123,7 +123,8 @@ def audit(
             clock.enter("walk")
             progress.stage("walk", 0)
             graph = walk(model, walk_images(dataset).to(place.device))
-            layers = select(graph.layers, profile.layers)
+            # Without a single measurable layer (a model that couples its images, say) the verdicts still stand.
+            layers = select(graph.layers, profile.layers) if graph.layers else ()
             neuron_layers, neuron_skips = _neuron_layers(graph, profile.neurons)
             if profile.threads is None and place.device.type == "cpu":
                 _choose_threads(model.module, dataset.images(0, TRIAL_IMAGES))

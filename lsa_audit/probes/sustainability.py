@@ -51,6 +51,8 @@ class SustainabilityProbe:
         Args:
             batch_size: most images in one forward; clean and perturbed ones count alike.
         """
+        if not self._layers:
+            return
         chunk = max(1, batch_size // (len(self._ids) + 1))
         for start in range(0, len(images), chunk):
             part = slice(start, start + chunk)
@@ -92,13 +94,13 @@ class SustainabilityProbe:
         return tuple(layer.info.name for layer in self._layers)
 
     def results(self, eta: float, seed: int) -> tuple[Sustainability, ...]:
-        """The statistics over all images observed, one for each perturbation.
+        """The statistics over all images observed, one for each perturbation; nothing where there is no layer.
 
         Args:
             eta: a layer is in the MVL list when its mean exceeds mu + eta * sigma.
             seed: of the bootstrap.
         """
-        return tuple(self._result(index, eta, seed) for index in range(len(self._ids)))
+        return tuple(self._result(index, eta, seed) for index in range(len(self._ids)) if self._layers)
 
     def _result(self, index: int, eta: float, seed: int) -> Sustainability:
         whole = self._measure == WHOLE_BATCH

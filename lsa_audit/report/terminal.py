@@ -41,13 +41,19 @@ def summary(record: AuditRecord) -> RenderableType:
 
 def _subject(record: AuditRecord) -> str:
     weights = f"Weights: {text.sentence(record.model.weights)}."
-    normalisation = f"Normalisation from {text.sentence(record.model.normalization_source)}."
+    normalisation = f"Normalisation: {text.sentence(record.model.normalization_source)}."
     return f"{weights} {normalisation} Data: {text.sentence(record.data.selection)}."
 
 
 def _accuracy(record: AuditRecord) -> Iterator[RenderableType]:
     yield _heading(text.capitalized(record.accuracy_name))
-    yield _table(accuracy.accuracy_table(record))
+    grid = accuracy.accuracy_grid(record)
+    if grid is None:
+        yield _table(accuracy.accuracy_table(record))
+        return
+    yield _line("", f"clean {text.percent(record.clean.value)}, 95 % interval {text.interval(record.clean)}")
+    yield _table(grid)
+    yield _line("", grid.note, "dim")
 
 
 def _layers(record: AuditRecord) -> Iterator[RenderableType]:
@@ -62,14 +68,27 @@ def _layers(record: AuditRecord) -> Iterator[RenderableType]:
     if first.mvl:
         table = layers.mvl_table(first)
         yield _table(table.pick("layer", measure, "95 % interval", "in resamples", "amplification"))
+    alike: dict[str, list[str]] = {}
     for entry in record.sustainability:
         if entry is not first:
-            yield _line("", f"{named[entry.perturbation]}: {_short_list(entry)}")
+            alike.setdefault(_short_list(entry), []).append(named[entry.perturbation])
+    for listed, perturbations in alike.items():
+        yield _line("", f"{listed} \N{LEFTWARDS ARROW} {_joined(perturbations)}")
+
+
+def _joined(labels: Sequence[str]) -> str:
+    """`fgsm 0.1, 0.2; pgd 0.1` from labels that end with their epsilon."""
+    epsilons: dict[str, list[str]] = {}
+    for label in labels:
+        name, _, epsilon = label.rpartition(" ")
+        epsilons.setdefault(name, []).append(epsilon)
+    return "; ".join(f"{name} {', '.join(values)}".strip() for name, values in epsilons.items())
 
 
 def _short_list(entry: Sustainability) -> str:
     if not entry.mvl:
-        return layers.mvl_sentence(entry)
+        highest = text.DASH if entry.highest is None else text.name(entry.highest, 22)
+        return f"none above the threshold (highest: {highest})"
     listed = ", ".join(text.name(layer, 22) for layer in entry.mvl[:NAMES_IN_A_LINE])
     rest = len(entry.mvl) - NAMES_IN_A_LINE
     return f"{listed} and {rest} more" if rest > 0 else listed

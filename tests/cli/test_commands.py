@@ -96,7 +96,7 @@ BAD_INPUT = {
     "cuda absent": (["scan", "digits-cnn", "--data", "digits", "--device", "cuda"], "cuda is not available"),
     "unknown device": (["scan", "digits-cnn", "--data", "digits", "--device", "tpu"], "device"),
     "out is a file": (["scan", "digits-cnn", "--data", "digits", "--out", "file.txt"], "is a file"),
-    "wrong rank": (["scan", "moons-mlp", "--data", "digits"], "moons-mlp"),
+    "wrong rank": (["scan", "moons-mlp", "--data", "digits"], "the model wants 2 features"),
     "unknown topic": (["list", "atacks"], "there is attacks"),
 }
 

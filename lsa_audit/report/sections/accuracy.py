@@ -11,6 +11,8 @@ HOW_TO_READ = (
     "Every share of images is shown with its 95 % Wilson interval: the range of true values that agree with so many "
     "images. An image counts as right under an attack only if the model withstands every restart."
 )
+GRID_EPSILONS = 4
+FLAG = "!"
 
 
 def section(record: AuditRecord) -> Section:
@@ -44,6 +46,39 @@ def accuracy_table(record: AuditRecord) -> Table:
         hidden.add("flags")
     table = Table(f"{text.capitalized(record.accuracy_name)} by perturbation", columns, (first, *rows), note)
     return table.pick(*(column.title for column in columns if column.title not in hidden))
+
+
+def accuracy_grid(record: AuditRecord) -> Table | None:
+    """One row for each attack and noise, one column for each epsilon; None where that is no shorter or too wide."""
+    epsilons = sorted({result.perturbation.epsilon for result in record.attacks})
+    if not 2 <= len(epsilons) <= GRID_EPSILONS:
+        return None
+    several_norms = len({result.perturbation.norm for result in record.attacks}) > 1
+    rows: dict[str, dict[float, AttackResult]] = {}
+    for result in record.attacks:
+        perturbation = result.perturbation
+        label = f"{perturbation.name} {perturbation.norm}" if several_norms else perturbation.name
+        rows.setdefault(text.name(label), {})[perturbation.epsilon] = result
+    columns = (Column("perturbation", "label"), *(Column(format_epsilon(epsilon), "number") for epsilon in epsilons))
+    shown = tuple(
+        Row((label, *(_grid_cell(results.get(epsilon)) for epsilon in epsilons)), _grid_tone(results))
+        for label, results in rows.items()
+    )
+    note = f"{text.capitalized(record.accuracy_name)} in % with its 95 % interval, by epsilon. {FLAG}: see the findings."
+    flagged = any(FLAG in cell for row in shown for cell in row.cells)
+    return Table("", columns, shown, note if flagged else note.partition(f" {FLAG}:")[0])
+
+
+def _grid_cell(result: AttackResult | None) -> str:
+    if result is None:
+        return text.DASH
+    estimate = result.robust_accuracy
+    flag = FLAG if _flags(result) else ""
+    return " ".join(part.removesuffix(" %") for part in (text.percent(estimate.value), text.interval(estimate))) + flag
+
+
+def _grid_tone(results: dict[float, AttackResult]) -> Tone:
+    return "warning" if any(_flags(result) for result in results.values()) else ""
 
 
 def _accuracy_row(result: AttackResult, inconclusive: bool) -> Row:

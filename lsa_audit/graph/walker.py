@@ -1,0 +1,77 @@
+"""Names and describes the layers of a model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, fx, nn
+
+from ..models.base import Model
+from ..models.state import preserved
+from ..records import Skipped
+from .base import Graph
+from .export import export
+from .exported import describe
+from .hooked import describe_hooked
+from .isolation import untouched
+from .taps import run_graph
+from .verification import TOLERANCE, probe_images, relative_difference
+
+DETAIL_LENGTH = 200
+
+
+def walk(model: Model, images: Tensor) -> Graph:
+    """The layers of a model, verified on real images: which they are, how the batch lies in them, whether images mix.
+
+    The model is exported as one functional graph. Where that fails, or the graph's logits differ from the model's by
+    more than 1e-4 of the largest, module hooks serve instead and `info.skipped` says why. Layer names are the network's
+    own. A layer whose value cannot be split into images becomes a `Skipped`. The parameters of all layers plus
+    `unassigned_parameters` are the model's own count.
+
+    Args:
+        model: its module is run in eval mode, and comes out as it went in.
+        images: [N >= 3, ...] float32 in [0, 1], on the device of the module.
+
+    Raises:
+        ValueError: fewer than three images.
+        Exception: whatever the model's own forward raises.
+
+    Cost: one trace, and about eight forwards on two to N images.
+    """
+    if len(images) < 3:
+        raise ValueError(f"walking takes three images, not {len(images)}")
+    module = model.module
+    with preserved(module), untouched(module):
+        references = _logits(module, images)
+        probes = probe_images(images)
+        try:
+            graph_module = export(module, images[:3])
+            parity = _parity(graph_module, references)
+        except Exception as error:  # noqa: BLE001 - export runs the user's code and may raise anything
+            return describe_hooked(module, probes, [_unseen(_in_one_line(error))])
+        if not parity <= TOLERANCE:
+            detail = f"the exported graph's logits differ by {parity:.1e} of the largest, more than {TOLERANCE:.0e}"
+            wrong = Skipped(what="the exported graph", reason="export-parity", detail=detail)
+            return describe_hooked(module, probes, [wrong, _unseen(detail)])
+        return describe(graph_module, module, probes, parity)
+
+
+def _logits(module: nn.Module, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The model's own logits on all images, and on two of them: a graph may be specialised to one batch size."""
+    with torch.no_grad():
+        return [(batch, module(batch)) for batch in (images, images[:2])]
+
+
+def _parity(graph_module: fx.GraphModule, references: list[tuple[Tensor, Tensor]]) -> float:
+    with torch.no_grad():
+        return max(relative_difference(run_graph(graph_module, batch, {}), logits) for batch, logits in references)
+
+
+def _unseen(why: str) -> Skipped:
+    detail = f"only modules are seen, not additions, activations and products between them: {why}"
+    return Skipped(what="functional operations", reason="module-hooks", detail=detail)
+
+
+def _in_one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {' '.join(lines[0].split()) if lines else 'no message'}"
+    return text if len(text) <= DETAIL_LENGTH else f"{text[: DETAIL_LENGTH - 3]}..."
