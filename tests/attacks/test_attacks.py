@@ -83,11 +83,7 @@ def test_two_classes_fall_just_above_the_optimum_and_stand_just_below(name, norm
     for factor, right in ((1.02, False), (0.98, True)):
         for index in range(count):
             epsilon = factor * float(optimum[index])
-            # In l2 the default step of PGD ends a few per cent short of the best direction, so it gets a longer one.
-            step_size = epsilon / 4 if name == "pgd" and norm == "l2" else None
-            outcome = attack(
-                name, case, budget_of(name, norm, epsilon, step_size=step_size), part=slice(index, index + 1)
-            )
+            outcome = attack(name, case, budget_of(name, norm, epsilon), part=slice(index, index + 1))
             assert bool(outcome.right[0]) is right, f"image {index} at {factor} times its optimum"
 
 
