@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 import torch
-from torch.utils import deterministic
+import torch.utils.deterministic
 
 from .errors import UsageError
 from .records import Environment
@@ -65,7 +65,7 @@ def runtime(device: str, threads: int | None) -> Iterator[Runtime]:
         torch.backends.cudnn.benchmark,
         torch.backends.cudnn.allow_tf32,
         torch.backends.cuda.matmul.allow_tf32,
-        deterministic.fill_uninitialized_memory,
+        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
     )
     if chosen.type == "cuda":
         # cuBLAS is deterministic only with a fixed workspace, and reads this when its first handle is made.
@@ -78,7 +78,7 @@ def runtime(device: str, threads: int | None) -> Iterator[Runtime]:
         try:
             torch.use_deterministic_algorithms(True, warn_only=True)
             # Filling memory that every kernel overwrites anyway would only cost time.
-            deterministic.fill_uninitialized_memory = False
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
@@ -89,7 +89,7 @@ def runtime(device: str, threads: int | None) -> Iterator[Runtime]:
             torch.backends.cudnn.benchmark = before[3]
             torch.backends.cudnn.allow_tf32 = before[4]
             torch.backends.cuda.matmul.allow_tf32 = before[5]
-            deterministic.fill_uninitialized_memory = before[6]
+            torch.utils.deterministic.fill_uninitialized_memory = before[6]  # type: ignore[attr-defined]
 
 
 def choose_threads(workload: Callable[[], object]) -> int:

@@ -84,7 +84,8 @@ def test_imports_keep_to_the_table(path):
 
 
 @pytest.mark.parametrize(
-    "module", ["lsa_audit", "lsa_audit.cli", "lsa_audit.attacks", "lsa_audit.data", "lsa_audit.report", "lsa_audit.profile"]
+    "module",
+    ["lsa_audit", "lsa_audit.cli", "lsa_audit.attacks", "lsa_audit.data", "lsa_audit.report", "lsa_audit.profile"],
 )
 def test_importing_leaves_torch_out(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

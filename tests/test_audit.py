@@ -13,7 +13,12 @@ from lsa_audit.audit import audit, make_profile
 from lsa_audit.errors import ModelError, ProfileError, UsageError
 from lsa_audit.progress import Silent
 
-FAST = {"samples": 60, "epsilon": [0.02, 0.1], "attacks": ["fgsm", {"name": "pgd", "steps": 5, "restarts": 2}], "threads": 1}
+FAST = {
+    "samples": 60,
+    "epsilon": [0.02, 0.1],
+    "attacks": ["fgsm", {"name": "pgd", "steps": 5, "restarts": 2}],
+    "threads": 1,
+}
 
 
 def scanned(**changes):
@@ -43,7 +48,9 @@ def test_batch_sizes_do_not_change_verdicts_or_figures():
         if key.startswith(("right/", "clean_")):
             assert (value == other.evidence[key]).all(), key
     for first, second in zip(one.record.sustainability, other.record.sustainability, strict=True):
-        assert [layer.mean for layer in first.layers] == pytest.approx([layer.mean for layer in second.layers], rel=1e-4)
+        assert [layer.mean for layer in first.layers] == pytest.approx(
+            [layer.mean for layer in second.layers], rel=1e-4
+        )
 
 
 def test_the_record_survives_a_round_trip_through_json(record):
@@ -57,7 +64,9 @@ def test_figures_hang_together(record):
     for attack in record.attacks:
         assert attack.robust_accuracy.count + attack.fooled == record.clean.count
         assert attack.mean_linf <= attack.perturbation.epsilon * (1 + 1e-5)
-    assert {entry.perturbation for entry in record.sustainability} == {entry.perturbation.id for entry in record.attacks}
+    assert {entry.perturbation for entry in record.sustainability} == {
+        entry.perturbation.id for entry in record.attacks
+    }
     assert record.neurons[0].perturbation == "pgd@linf-0.02"
     assert len(record.neurons[0].neurons) == next(
         layer.neurons for layer in record.graph.layers if layer.name == record.neurons[0].layer
@@ -69,7 +78,9 @@ def test_sum_of_layer_parameters_is_the_models(record):
 
 
 def network() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.5), nn.Linear(12, 3))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.5), nn.Linear(12, 3)
+    )
 
 
 def arrays(count: int = 30):

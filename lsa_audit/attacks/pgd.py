@@ -18,9 +18,8 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
     Update: x <- project(x + step_size * steepest(g)), `steps` times.
     Source: Madry et al., "Towards deep learning models resistant to adversarial attacks", 2017, arXiv 1706.06083.
     Differs from the source: the default step size is epsilon / 4, whatever the number of steps (the source's own choice
-    for CIFAR-10: 2/255 at 8/255). On adversarially trained and on badly normalised nets it was never weaker by more than
-    0.1 points than 2.5 * epsilon / steps, and stronger by up to 3. Images that are fooled leave the batch unless the
-    whole budget is to be spent.
+    for CIFAR-10: 2/255 at 8/255); on three nets it was never weaker than 2.5 * epsilon / steps by more than 0.1 points,
+    and stronger by up to 3. Images that are fooled leave the batch unless the whole budget is to be spent.
 
     Args:
         target: the model as the judge lends it.

@@ -32,9 +32,7 @@ def _attacks() -> Rows:
 def _data() -> Rows:
     from ..data import LOADERS
 
-    return [
-        {"name": name if loader.named else "-", "what": loader.summary} for name, loader in LOADERS.items()
-    ]
+    return [{"name": name if loader.named else "-", "what": loader.summary} for name, loader in LOADERS.items()]
 
 
 def _profiles() -> Rows:
@@ -54,7 +52,12 @@ def _measures() -> Rows:
     return [{"name": name} for name in get_args(Measure)]
 
 
-TOPICS: dict[str, Callable[[], Rows]] = {"attacks": _attacks, "data": _data, "profiles": _profiles, "measures": _measures}
+TOPICS: dict[str, Callable[[], Rows]] = {
+    "attacks": _attacks,
+    "data": _data,
+    "profiles": _profiles,
+    "measures": _measures,
+}
 
 
 def command(

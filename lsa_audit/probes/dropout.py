@@ -97,7 +97,8 @@ class DropoutProbe:
     def _targeting_visitor(self, columns: slice) -> taps.Visitor:
         def visit(value: Tensor) -> None:
             count = columns.stop - columns.start
-            clean, moved = taps.by_neuron(self._layer, value, 2 * count).split(count)
+            neurons = taps.by_neuron(self._layer, value, 2 * count)
+            clean, moved = neurons[:count], neurons[count:]
             size = torch.linalg.vector_norm(clean, dim=2, dtype=torch.float64)
             change = torch.linalg.vector_norm(moved - clean, dim=2, dtype=torch.float64)
             share = change / size.masked_fill(size == 0, float("nan"))

@@ -40,7 +40,12 @@ def test_scan_writes_a_run_and_prints_the_summary_on_stdout(here, capsys):
     assert "100.0 %" in streams.out or "9" in streams.out
     assert max(len(line) for line in streams.out.splitlines()) <= 80
     assert "clean accuracy" in streams.err
-    assert sorted(path.name for path in (here / "run").iterdir()) == ["evidence.npz", "record.json", "report.html", "report.md"]
+    assert sorted(path.name for path in (here / "run").iterdir()) == [
+        "evidence.npz",
+        "record.json",
+        "report.html",
+        "report.md",
+    ]
     record = json.loads((here / "run/record.json").read_text())
     assert record["clean"]["total"] == 40
     with np.load(here / "run/evidence.npz", allow_pickle=False) as evidence:
@@ -81,7 +86,10 @@ BAD_INPUT = {
     "negative epsilon": (["scan", "digits-cnn", "--data", "digits", "--epsilon", "-0.1"], "epsilon"),
     "epsilon that is no number": (["scan", "digits-cnn", "--data", "digits", "--epsilon", "big"], "not a number"),
     "unknown attack": (["scan", "digits-cnn", "--data", "digits", "--attack", "pdg"], "did you mean pgd"),
-    "steps for fgsm": (["scan", "digits-cnn", "--data", "digits", "--attack", "fgsm", "--steps", "3"], "no iterative attack"),
+    "steps for fgsm": (
+        ["scan", "digits-cnn", "--data", "digits", "--attack", "fgsm", "--steps", "3"],
+        "no iterative attack",
+    ),
     "unknown option": (["scan", "digits-cnn", "--dta", "digits"], "No such option"),
     "unknown command": (["scna"], "No such command"),
     "unknown profile": (["scan", "digits-cnn", "--profile", "quik"], "did you mean quick"),
@@ -121,15 +129,18 @@ def test_bad_input_is_one_line_and_exit_code_2(case, here, capsys):
 
 BAD_MODELS = {
     "raises in forward": (
-        "class Net(nn.Module):\n    def forward(self, x):\n        raise KeyError('lost')\ndef make():\n    return Net()\n",
+        "class Net(nn.Module):\n    def forward(self, x):\n        raise KeyError('lost')\nmake = Net\n",
         "failed in forward",
     ),
     "not [N, K]": ("def make():\n    return nn.Conv2d(1, 4, 3)\n", "must return logits [N, K]"),
     "a dict": (
-        "class Net(nn.Module):\n    def forward(self, x):\n        return {'logits': x.flatten(1)}\ndef make():\n    return Net()\n",
+        "class Net(nn.Module):\n    def forward(self, x):\n        return {'logits': x.flatten(1)}\nmake = Net\n",
         "must return logits [N, K]",
     ),
-    "NaN weights": (LINEAR.replace("return ", "net = ") + "    nn.init.constant_(net[1].bias, float('nan'))\n    return net\n", "NaN"),
+    "NaN weights": (
+        LINEAR.replace("return ", "net = ") + "    nn.init.constant_(net[1].bias, float('nan'))\n    return net\n",
+        "NaN",
+    ),
     "float64": (LINEAR.replace("Linear(64, 10)", "Linear(64, 10, dtype=torch.float64)"), "failed in forward"),
     "wrong size": ("def make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(65, 10))\n", "--input-size"),
     "raises when built": ("def make():\n    return 1 / 0\n", "ZeroDivisionError"),
@@ -203,7 +214,19 @@ def test_zero_gradients_are_inconclusive_and_still_reported(here, capsys):
 
 
 def test_ctrl_c_is_130_and_leaves_no_run(here):
-    command = [sys.executable, "-m", "lsa_audit", "scan", "digits-cnn", "--data", "digits", "--steps", "100000", "--out", "run"]
+    command = [
+        sys.executable,
+        "-m",
+        "lsa_audit",
+        "scan",
+        "digits-cnn",
+        "--data",
+        "digits",
+        "--steps",
+        "100000",
+        "--out",
+        "run",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     line = process.stderr.readline()
     assert "clean accuracy" in line
@@ -270,5 +293,7 @@ def test_listing_and_help_do_not_import_torch():
 def test_a_closed_pipe_is_no_error():
     command = f"{sys.executable} -m lsa_audit list attacks | true"
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False, env=environment)
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False, env=environment
+    )
     assert result.stderr == ""

@@ -63,7 +63,9 @@ def test_self_labels_are_said_and_never_called_accuracy(record):
 
 def test_what_was_skipped_is_counted(record):
     skipped = tuple(Skipped(what=f"layer {index}", reason="r", detail="d") for index in range(3))
-    (finding,) = [finding for finding in find_all(record.model_copy(update={"skipped": skipped})) if finding.rule == "unmeasured"]
+    (finding,) = [
+        finding for finding in find_all(record.model_copy(update={"skipped": skipped})) if finding.rule == "unmeasured"
+    ]
     assert "and 2 more" in finding.message
 
 

@@ -64,7 +64,9 @@ def accuracy_grid(record: AuditRecord) -> Table | None:
         Row((label, *(_grid_cell(results.get(epsilon)) for epsilon in epsilons)), _grid_tone(results))
         for label, results in rows.items()
     )
-    note = f"{text.capitalized(record.accuracy_name)} in % with its 95 % interval, by epsilon. {FLAG}: see the findings."
+    note = (
+        f"{text.capitalized(record.accuracy_name)} in % with its 95 % interval, by epsilon. {FLAG}: see the findings."
+    )
     flagged = any(FLAG in cell for row in shown for cell in row.cells)
     return Table("", columns, shown, note if flagged else note.partition(f" {FLAG}:")[0])
 
