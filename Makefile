@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 ONNX := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),onnx-gpu,onnx)
 STAMP := $(VENV)/.installed-$(ONNX)
 
-.PHONY: help demo test lint check clean
+.PHONY: help demo test test-slow lint check clean
 help:
 	@echo "make demo   set up and scan the built-in model"
 	@echo "make test   set up and run the tests"
+	@echo "make test-slow   set up and run the slow tests: many architectures, whole scans on real data"
 	@echo "make lint   ruff and mypy"
-	@echo "make check  lint and test, as CI does"
+	@echo "make check  all of these, as CI does"
 
 demo: $(STAMP)
 	$(BIN)/lsa-audit demo
@@ -19,12 +20,15 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test
+check: lint test test-slow
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..." >&2; exit 1; }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..records import AttackResult, AuditRecord, Perturbation, Skipped, Sustainability
 from ..units import format_epsilon
 from .text import name
@@ -13,15 +15,16 @@ def strongest(record: AuditRecord) -> AttackResult | None:
     return max(attacks or record.attacks, key=_strength, default=None)
 
 
-def leading(record: AuditRecord) -> Sustainability | None:
-    """The layer measurements that are shown in full: those of the strongest attack that has any."""
-    by_id = {entry.perturbation: entry for entry in record.sustainability}
+def leading(record: AuditRecord, among: Sequence[Sustainability] | None = None) -> Sustainability | None:
+    """The layer measurements that are shown in full: those of the strongest attack that has any (of `among`)."""
+    entries = record.sustainability if among is None else among
+    by_id = {entry.perturbation: entry for entry in entries}
     ranked = sorted(record.attacks, key=_strength, reverse=True)
     ranked.sort(key=lambda result: result.perturbation.kind != "attack")
     for result in ranked:
         if result.perturbation.id in by_id:
             return by_id[result.perturbation.id]
-    return record.sustainability[0] if record.sustainability else None
+    return entries[0] if entries else None
 
 
 def _strength(result: AttackResult) -> tuple[float, float]:

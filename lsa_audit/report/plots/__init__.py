@@ -9,4 +9,5 @@ from .drawing import Figure
 
 def figures(record: AuditRecord) -> tuple[Figure, ...]:
     """Every figure of the record; one that has nothing to show has a description that says so, and no SVG."""
-    return (layers.figure(record), accuracy.figure(record), *neurons.figures(record))
+    first, *more = layers.figures(record)
+    return (first, accuracy.figure(record), *neurons.figures(record), *more)

@@ -24,8 +24,8 @@ LINK = "{http://www.w3.org/1999/xlink}href"
 
 # Matplotlib draws with these colours, and the page's own variables take their place in the SVG.
 INK, QUIET, GRID, SURFACE, BAD, GOOD = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
-SERIES = ("#110101", "#110202", "#110303", "#110404", "#110505", "#110606")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+SERIES = ("#110101", "#110202", "#110303", "#110404", "#110505", "#110606", "#110707", "#110808")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 VARIABLES = {
     INK: "--ink",
     QUIET: "--quiet",

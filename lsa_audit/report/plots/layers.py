@@ -1,4 +1,4 @@
-"""The measure of every layer under every perturbation."""
+"""The measure of every layer under every perturbation, one figure for each epsilon."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...records import AuditRecord, Sustainability
+from ...units import format_epsilon
 from .. import selection, text
 from .drawing import BAD, MARKERS, SERIES, Figure, canvas, finish, is_finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NO_MEASURE = "No layer has a measure, so there is no figure of the layers."
+FIGURE_LIMIT = 4
 NAME_WIDTH = 22
 LABEL_LIMIT = 60
 RING: dict[str, Any] = {
@@ -35,31 +38,66 @@ class _Point:
     vulnerable: bool
 
 
-def figure(record: AuditRecord) -> Figure:
-    """The measure of every layer in depth order from top to bottom, one mark for each perturbation."""
-    key = "layers-figure"
+def figures(record: AuditRecord) -> tuple[Figure, ...]:
+    """One figure for each norm and epsilon, that of the strongest attack first, then from the largest epsilon down."""
+    groups = _groups(record)
+    drawn = tuple(_figure(record, _Panel(order, *group)) for order, group in enumerate(groups[:FIGURE_LIMIT]))
+    return drawn or (Figure("layers-figure-0", "Layers", NO_MEASURE),)
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One figure: the perturbations of one budget."""
+
+    order: int
+    budget: str
+    entries: list[Sustainability]
+
+
+def _groups(record: AuditRecord) -> list[tuple[str, list[Sustainability]]]:
+    """The entries of the leading one's measure by budget, in the order of the figures."""
     first = selection.leading(record)
-    shown = _shown_entries(record, first)
+    if first is None:
+        return []
+    perturbations = {result.perturbation.id: result.perturbation for result in record.attacks}
+    several_norms = len({perturbation.norm for perturbation in perturbations.values()}) > 1
+    groups: dict[tuple[float, str], list[Sustainability]] = {}
+    for entry in record.sustainability:
+        known = perturbations.get(entry.perturbation)
+        if entry.measure == first.measure:
+            budget = (-known.epsilon, known.norm) if known else (0.0, "")
+            groups.setdefault(budget, []).append(entry)
+    ordered = sorted(groups.items(), key=lambda item: (first not in item[1], item[0]))
+    return [
+        (f"{norm} {format_epsilon(-minus)}" if several_norms else format_epsilon(-minus), entries)
+        for (minus, norm), entries in ordered
+    ]
+
+
+def _figure(record: AuditRecord, panel: _Panel) -> Figure:
+    key = f"layers-figure-{panel.order}"
+    lead = selection.leading(record, panel.entries) or panel.entries[0]
+    shown = panel.entries[: len(SERIES)]
     names = list(dict.fromkeys(layer.layer for entry in shown for layer in entry.layers))
     values = [layer.mean for entry in shown for layer in entry.layers if is_finite(layer.mean)]
-    if first is None or not values:
-        return Figure(key, "Layers", "No layer has a measure, so there is no figure of the layers.")
-    measure = text.measure_name(first.measure)
-    title = f"{text.capitalized(measure)} per layer"
+    measure = text.measure_name(lead.measure)
+    title = f"{text.capitalized(measure)} per layer at epsilon {panel.budget}"
+    if not values:
+        return Figure(key, title, NO_MEASURE)
     scale = _Scale.of(values)
-    labels = selection.labels(record)
+    labels = {result.perturbation.id: text.name(result.perturbation.name, 24) for result in record.attacks}
     with canvas(_height(len(names), len(shown))) as (drawing, (axes,)):
         for place, entry in enumerate(shown):
             shift = 0.0 if len(shown) == 1 else 0.64 * (place / (len(shown) - 1) - 0.5)
             points = _points(entry, names, shift, scale)
-            _draw_points(axes, points, place, text.shorten(labels[entry.perturbation], 24))
+            _draw_points(axes, points, place, labels.get(entry.perturbation, text.name(entry.perturbation, 24)))
         if any(entry.mvl for entry in shown):
             # No point: the ring's entry comes last in the legend.
             axes.plot([], [], "o", label="most vulnerable (MVL)", **RING)
-        _name_rows(axes, names, first.mvl)
+        _name_rows(axes, names, lead.mvl)
         _name_measure(axes, measure, scale)
         drawing.legend(loc="outside upper left", ncols=2, handletextpad=0.4, columnspacing=1.2, borderaxespad=0)
-        return finish(drawing, key, title, _describe(record, first, shown, scale))
+        return finish(drawing, key, title, _describe(record, lead, panel, scale))
 
 
 def _height(layers: int, perturbations: int) -> float:
@@ -67,15 +105,6 @@ def _height(layers: int, perturbations: int) -> float:
     row = 6.0 if layers > LABEL_LIMIT else max(min(44.0, 420.0 / layers), min(4.0 * perturbations + 8.0, 24.0))
     legend = 17.0 * math.ceil((perturbations + 1) / 2)
     return min(max(row * layers, 90.0), 1_200.0) + legend + 50.0
-
-
-def _shown_entries(record: AuditRecord, first: Sustainability | None) -> list[Sustainability]:
-    """As many perturbations as there are colours and marks, the leading one among them; one measure only."""
-    if first is None:
-        return []
-    same = [entry for entry in record.sustainability if entry.measure == first.measure]
-    kept = [entry for entry in same if entry is not first][: len(SERIES) - 1]
-    return [entry for entry in same if entry is first or entry in kept]
 
 
 @dataclass(frozen=True)
@@ -146,18 +175,21 @@ def _name_measure(axes: Axes, measure: str, scale: _Scale) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _describe(record: AuditRecord, first: Sustainability, shown: Sequence[Sustainability], scale: _Scale) -> str:
+def _describe(record: AuditRecord, lead: Sustainability, panel: _Panel, scale: _Scale) -> str:
     labels = selection.labels(record)
     parts = [
         "Layers from the input (top) to the output (bottom); the bars are 95 % bootstrap intervals, often narrower "
         "than the mark; a ring marks a most vulnerable layer.",
     ]
-    if scale.log and any(layer.mean == 0 for entry in shown for layer in entry.layers):
+    if scale.log and any(layer.mean == 0 for entry in panel.entries for layer in entry.layers):
         parts.append("A value of 0 is drawn on the left edge.")
-    listed = ", ".join(text.name(layer, 40) for layer in first.mvl[:5])
-    more = f" and {len(first.mvl) - 5} more" if len(first.mvl) > 5 else ""
-    parts.append(f"Under {labels[first.perturbation]}: {listed or 'no layer above the threshold'}{more}.")
-    hidden = len(record.sustainability) - len(shown)
-    if hidden:
+    listed = ", ".join(text.name(layer, 40) for layer in lead.mvl[:5])
+    more = f" and {len(lead.mvl) - 5} more" if len(lead.mvl) > 5 else ""
+    parts.append(f"Under {labels[lead.perturbation]}: {listed or 'no layer above the threshold'}{more}.")
+    hidden = len(panel.entries) - len(SERIES)
+    if hidden > 0:
         parts.append(f"{text.quantity(hidden, 'more perturbation')} in the table only.")
+    budgets = len(_groups(record)) - FIGURE_LIMIT
+    if budgets > 0 and panel.order == FIGURE_LIMIT - 1:
+        parts.append(f"{text.quantity(budgets, 'more epsilon')} in the table only.")
     return " ".join(parts)

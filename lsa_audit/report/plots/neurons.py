@@ -86,7 +86,7 @@ def _label_extremes(axes: Axes, placed: Sequence[Neuron]) -> None:
         axes.annotate(
             str(neuron.neuron_index),
             position,
-            (-8 if to_the_left else 8, 0),
+            (-8 if to_the_left else 8, 7),
             textcoords="offset points",
             ha="right" if to_the_left else "left",
             va="center",
