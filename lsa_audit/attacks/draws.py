@@ -17,14 +17,6 @@ class Draws:
 
     def __init__(self, seed: int, image_ids: Sequence[str], purpose: str) -> None:
         self._generators = [_generator(f"{seed}|{purpose}|{image_id}") for image_id in image_ids]
-        self._rows = list(range(len(self._generators)))
-
-    def at(self, rows: Tensor) -> Draws:
-        """The generators of some rows; their states are shared with this object."""
-        part = Draws.__new__(Draws)
-        part._generators = self._generators
-        part._rows = [self._rows[row] for row in rows.tolist()]
-        return part
 
     def uniform(self, like: Tensor) -> Tensor:
         """Numbers in [0, 1) in the shape of `like` [N, ...]."""
@@ -36,7 +28,7 @@ class Draws:
 
     def _draw(self, function: Callable[..., Tensor], like: Tensor) -> Tensor:
         shape = like.shape[1:]
-        drawn = [function(shape, generator=self._generators[row], dtype=torch.float32) for row in self._rows]
+        drawn = [function(shape, generator=generator, dtype=torch.float32) for generator in self._generators]
         return torch.stack(drawn).to(like.device)
 
 

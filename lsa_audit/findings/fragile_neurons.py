@@ -28,13 +28,20 @@ def _finding(table: NeuronTable) -> Finding:
 
 
 def _targeted(correlations: tuple[Correlation, ...]) -> str:
-    by_margin = next((entry for entry in correlations if entry.between[0] == "margin_drop"), None)
-    if by_margin is None or by_margin.rho is None or by_margin.p_value is None:
+    """Whether the attack goes for the neurons that matter: yes or the reverse only where every correlation says so."""
+    known = [entry for entry in correlations if entry.rho is not None and entry.p_value is not None]
+    if not known:
         return "Whether the attack targets them cannot be told from these neurons."
-    figures = f"(rho {by_margin.rho:.2f}, p {by_margin.p_value:.2g}, {by_margin.neurons} neurons)"
-    if by_margin.p_value >= SIGNIFICANCE:
-        return (
-            f"No rank correlation was seen between what a neuron is worth and how much the attack moves it {figures}."
-        )
-    towards = "more" if by_margin.rho > 0 else "less"
-    return f"The attack moves neurons the {towards} the more the model depends on them {figures}."
+    figures = "; ".join(f"{_words(entry)} rho {entry.rho:.2f}, p {entry.p_value:.2g}" for entry in known)
+    signs = {entry.rho > 0 for entry in known if entry.rho is not None}
+    significant = all(entry.p_value is not None and entry.p_value < SIGNIFICANCE for entry in known)
+    if significant and len(signs) == 1:
+        towards = "more" if signs == {True} else "less"
+        verdict = f"The attack moves a neuron the {towards} the more the model depends on it"
+    else:
+        verdict = "Whether the attack moves the neurons that the model depends on is not settled"
+    return f"{verdict} (rank correlation with the targeting score: {figures}; {known[0].neurons} neurons)."
+
+
+def _words(entry: Correlation) -> str:
+    return entry.between[0].replace("_", " ")

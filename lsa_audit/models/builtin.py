@@ -82,13 +82,15 @@ BUILTINS: dict[str, Builtin] = {
     "digits-cnn": Builtin(
         DigitsCnn,
         # Mean and spread of the training half of scikit-learn's digits, rounded to three places.
-        Preprocessing((0.304,), (0.375,), "the package", input_shape=(1, 8, 8), channels=1, interpolation="bilinear"),
+        Preprocessing(
+            (0.304,), (0.375,), "shipped with the weights", input_shape=(1, 8, 8), channels=1, interpolation="bilinear"
+        ),
         classes=10,
     ),
     "moons-mlp": Builtin(
         MoonsMlp,
         # Undoes the map of the points into [0, 1]: the network sees make_moons' own coordinates.
-        Preprocessing((0.375,), (0.25,), "the package", input_shape=(2,)),
+        Preprocessing((0.375,), (0.25,), "shipped with the weights", input_shape=(2,)),
         classes=2,
     ),
 }

@@ -15,6 +15,7 @@ from ..graph import taps
 from ..graph.base import Graph, Layer
 from ..records import Neuron, NeuronClass, NeuronTable
 from ..statistics import Floats, holm, mcnemar_loss, rank_correlation
+from .measures import divide, norm
 
 SIGNIFICANCE = 0.05
 
@@ -66,8 +67,8 @@ class DropoutProbe:
         """
 
         def visit(value: Tensor) -> None:
-            neurons = taps.by_neuron(self._layer, value, len(images)).double()
-            self._sums += neurons.sum((0, 2)).cpu()
+            neurons = taps.by_neuron(self._layer, value, len(images)).cpu().double()
+            self._sums += neurons.sum((0, 2))
             self._summed += neurons.shape[0] * neurons.shape[2]
 
         with torch.no_grad():
@@ -99,15 +100,12 @@ class DropoutProbe:
             count = columns.stop - columns.start
             neurons = taps.by_neuron(self._layer, value, 2 * count)
             clean, moved = neurons[:count], neurons[count:]
-            size = torch.linalg.vector_norm(clean, dim=2, dtype=torch.float64)
-            change = torch.linalg.vector_norm(moved - clean, dim=2, dtype=torch.float64)
-            share = change / size.masked_fill(size == 0, float("nan"))
-            self._targeting[:, columns] = share.T.cpu().numpy()
+            self._targeting[:, columns] = divide(norm(moved - clean), norm(clean)).T.cpu().numpy()
 
         return visit
 
     def _store(self, row: int, columns: slice, logits: Tensor, labels: Tensor) -> None:
-        margin = true_class_margin(logits, labels).double().cpu().numpy()
+        margin = true_class_margin(logits, labels).cpu().double().numpy()
         right = (logits.argmax(1) == labels).cpu().numpy()
         count = columns.stop - columns.start
         for effects, part in ((self.clean, slice(0, count)), (self.adversarial, slice(count, None))):

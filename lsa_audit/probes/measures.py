@@ -15,7 +15,7 @@ class Pair:
 
     Attributes:
         clean: [n, D]; perturbed: [P, n, D].
-        clean_norm: [n] and moved_norm: [P, n], Euclidean, float64.
+        clean_norm: [n] and moved_norm: [P, n], Euclidean, summed up in float64 where the device has it.
     """
 
     clean: Tensor
@@ -26,8 +26,14 @@ class Pair:
 
 def pair(clean: Tensor, perturbed: Tensor) -> Pair:
     """The pair with its norms, which several measures share."""
-    moved = torch.linalg.vector_norm(perturbed - clean, dim=-1, dtype=torch.float64)
-    return Pair(clean, perturbed, torch.linalg.vector_norm(clean, dim=-1, dtype=torch.float64), moved)
+    return Pair(clean, perturbed, norm(clean), norm(perturbed - clean))
+
+
+def norm(values: Tensor) -> Tensor:
+    """Euclidean norms over the last dimension, summed in float64: long sums lose digits in float32. MPS has only that."""
+    dtype = torch.float32 if values.device.type == "mps" else torch.float64
+    norms: Tensor = torch.linalg.vector_norm(values, dim=-1, dtype=dtype)
+    return norms
 
 
 def relative_error(outputs: Pair) -> Tensor:
@@ -46,13 +52,13 @@ def l2(outputs: Pair) -> Tensor:
 
 def linf(outputs: Pair) -> Tensor:
     """The largest change of one activation for each image: [P, n], 0 or above."""
-    return (outputs.perturbed - outputs.clean).abs().amax(-1).double()
+    return (outputs.perturbed - outputs.clean).abs().amax(-1)
 
 
 def cosine(outputs: Pair) -> Tensor:
     """1 - cos(phi(x), phi(x')) for each image: [P, n], 0..2, NaN where either output is all zero."""
-    perturbed_norm = torch.linalg.vector_norm(outputs.perturbed, dim=-1, dtype=torch.float64)
-    product = (outputs.perturbed.double() * outputs.clean.double()).sum(-1)
+    perturbed_norm = norm(outputs.perturbed)
+    product = (outputs.perturbed * outputs.clean).sum(-1, dtype=perturbed_norm.dtype)
     return 1 - divide(product, perturbed_norm * outputs.clean_norm)
 
 

@@ -155,4 +155,4 @@ def _mean(values: Floats) -> float | None:
 
 
 def _numbers(tensor: Tensor) -> Floats:
-    return np.asarray(tensor.double().cpu().numpy())
+    return np.asarray(tensor.cpu().double().numpy())
