@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One of the two onnx runtimes: they fill the same import folder.
 ONNX := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),onnx-gpu,onnx)
+ORACLES := .venv.oracles
 STAMP := $(VENV)/.installed-$(ONNX)
 
-.PHONY: help demo test test-slow lint check clean
+.PHONY: help demo test test-slow test-oracles lint check clean
 help:
 	@echo "make demo   set up and scan the built-in model"
 	@echo "make test   set up and run the tests"
 	@echo "make test-slow   set up and run the slow tests: many architectures, whole scans on real data"
+	@echo "make test-oracles   compare the attacks with an independent implementation"
 	@echo "make lint   ruff and mypy"
 	@echo "make check  all of these, as CI does"
 
@@ -23,12 +25,20 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
+# The peers pin old versions of what we use ourselves, so they go into a folder of their own, without what they ask for.
+$(ORACLES): $(STAMP)
+	rm -rf $@
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ "torchattacks>=3.5"
+
+test-oracles: $(ORACLES)
+	PYTHONPATH=$(ORACLES) $(BIN)/python -m pytest -m oracles $(PYTEST_ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test test-slow
+check: lint test test-slow test-oracles
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..." >&2; exit 1; }
@@ -39,4 +49,4 @@ $(STAMP): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(ORACLES)

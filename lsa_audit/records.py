@@ -177,9 +177,9 @@ class Neuron(Record):
     neuron_index: int
     neuron_class: NeuronClass
     accuracy_drop: float
-    margin_drop: float
+    margin_drop: float | None = Field(description="None where a logit became NaN or infinite")
     adversarial_accuracy_drop: float
-    adversarial_margin_drop: float
+    adversarial_margin_drop: float | None
     targeting_score: float | None
     p_value: float = Field(description="exact paired McNemar test, one-sided for a loss")
     p_adjusted: float = Field(description="Holm over the neurons of the layer")

@@ -57,10 +57,17 @@ def holm(p_values: Sequence[float]) -> Floats:
     return adjusted
 
 
-def rank_correlation(between: tuple[str, str], left: Sequence[float], right: Sequence[float], seed: int) -> Correlation:
+def finite(value: float | np.floating) -> float | None:
+    """The number, or None when it is NaN or infinite: JSON has neither."""
+    return float(value) if np.isfinite(value) else None
+
+
+def rank_correlation(
+    between: tuple[str, str], left: Sequence[float | None], right: Sequence[float | None], seed: int
+) -> Correlation:
     """Spearman's rho with a two-sided permutation p-value (exact for small lists, else 9,999 random pairings).
 
-    Pairs with a NaN are left out. `rho` is None when fewer than three pairs remain or when one side is constant.
+    Pairs with a None or NaN are left out. `rho` is None when fewer than three pairs remain or one side is constant.
     """
     pairs = np.asarray([left, right], dtype=np.float64)
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..graph import taps
 from ..graph.base import Graph, Layer
 from ..records import Neuron, NeuronClass, NeuronTable
-from ..statistics import Floats, holm, mcnemar_loss, rank_correlation
+from ..statistics import Floats, finite, holm, mcnemar_loss, rank_correlation
 from .measures import divide, norm
 
 SIGNIFICANCE = 0.05
@@ -122,7 +122,7 @@ class DropoutProbe:
         p_values = [mcnemar_loss(*_changes(self.clean, index)) for index in range(self._neurons)]
         adjusted = holm(p_values)
         neurons = tuple(self._neuron(index, p_values[index], float(adjusted[index])) for index in range(self._neurons))
-        targeting = [np.nan if neuron.targeting_score is None else neuron.targeting_score for neuron in neurons]
+        targeting = [neuron.targeting_score for neuron in neurons]
         return NeuronTable(
             layer=self._layer.info.name,
             site=self._layer.drop_label,
@@ -180,5 +180,6 @@ def _changes(effects: Effects, index: int) -> tuple[int, int]:
     return int((whole & ~dropped).sum()), int((~whole & dropped).sum())
 
 
-def _margin_drop(effects: Effects, index: int) -> float:
-    return float((effects.margin[-1] - effects.margin[index]).mean())
+def _margin_drop(effects: Effects, index: int) -> float | None:
+    with np.errstate(invalid="ignore"):
+        return finite((effects.margin[-1] - effects.margin[index]).mean())

@@ -30,7 +30,7 @@ def pair(clean: Tensor, perturbed: Tensor) -> Pair:
 
 
 def norm(values: Tensor) -> Tensor:
-    """Euclidean norms over the last dimension, summed in float64: long sums lose digits in float32. MPS has only that."""
+    """Euclidean norms over the last dimension, summed in float64 (but on MPS): long sums lose digits in float32."""
     dtype = torch.float32 if values.device.type == "mps" else torch.float64
     norms: Tensor = torch.linalg.vector_norm(values, dim=-1, dtype=dtype)
     return norms

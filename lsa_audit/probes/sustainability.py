@@ -11,7 +11,7 @@ from torch import Tensor
 from ..graph import taps
 from ..graph.base import Graph, Layer
 from ..records import LayerMeasure, Sustainability
-from ..statistics import Floats, PooledLayers, pool_layers
+from ..statistics import Floats, PooledLayers, finite, pool_layers
 from .measures import MEASURES, WHOLE_BATCH, Pair, divide, pair
 
 
@@ -142,11 +142,6 @@ class SustainabilityProbe:
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio: Floats = np.sqrt(moved / clean)[:, None]
         return ratio
-
-
-def finite(value: float | np.floating) -> float | None:
-    """The number, or None when it is NaN or infinite."""
-    return float(value) if np.isfinite(value) else None
 
 
 def _mean(values: Floats) -> float | None:

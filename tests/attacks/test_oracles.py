@@ -1,0 +1,73 @@
+"""Attacks against an independent implementation (torchattacks) on the built-in model and its held-out digits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lsa_audit.attacks import pgd
+from lsa_audit.attacks.base import Batch, Outcome, judge
+from lsa_audit.attacks.budget import Budget
+from lsa_audit.attacks.functions import FUNCTIONS
+from lsa_audit.data.builtin import digits_split
+from lsa_audit.models import ModelRequest, load
+
+pytestmark = pytest.mark.oracles
+
+
+@pytest.fixture(scope="module")
+def torchattacks():
+    return pytest.importorskip("torchattacks", reason="needs torchattacks (make test-oracles)")
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[nn.Module, Batch]:
+    split = digits_split()
+    images, labels = split.test_images[:500], split.test_labels[:500]
+    return load(ModelRequest("digits-cnn")).module, Batch(images, labels, tuple(str(index) for index in range(500)))
+
+
+def judged(scene: tuple[nn.Module, Batch], name: str, budget: Budget) -> Outcome:
+    module, batch = scene
+    return judge(module, FUNCTIONS[name], batch, budget, seed=0)
+
+
+def right(scene: tuple[nn.Module, Batch], images: torch.Tensor) -> torch.Tensor:
+    module, batch = scene
+    with torch.no_grad():
+        return module(images).argmax(1) == batch.labels
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 0.1, 0.2])
+def test_fgsm_gives_the_same_images(torchattacks, scene, epsilon):
+    module, batch = scene
+    theirs = torchattacks.FGSM(module, eps=epsilon)(batch.images, batch.labels)
+    ours = judged(scene, "fgsm", Budget("linf", epsilon))
+    assert torch.allclose(ours.final, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.05), ("linf", 0.1), ("l2", 0.2), ("l2", 0.5)])
+def test_pgd_from_the_same_start_gives_the_same_verdicts(torchattacks, scene, monkeypatch, norm, epsilon):
+    module, batch = scene
+    monkeypatch.setattr(pgd, "random_start", lambda images, budget, draws: images.clone())
+    peer = torchattacks.PGD if norm == "linf" else torchattacks.PGDL2
+    settings = {"eps": epsilon, "alpha": epsilon / 4, "steps": 20, "random_start": False}
+    theirs = peer(module, **settings)(batch.images, batch.labels)
+    ours = judged(scene, "pgd", Budget(norm, epsilon, steps=20, step_size=epsilon / 4, spend_all=True))
+    assert torch.equal(right(scene, ours.final), right(scene, theirs))
+    # Where a gradient is tiny, its direction is rounding, and such an image may end elsewhere in the l2 ball.
+    apart = (ours.final - theirs).flatten(1).abs().amax(1) > 1e-3
+    assert int(apart.sum()) <= (0 if norm == "linf" else 0.05 * len(apart))
+
+
+@pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.1), ("linf", 0.15), ("l2", 0.2), ("l2", 0.4)])
+def test_apgd_is_as_strong_as_the_authors_own(torchattacks, scene, norm, epsilon):
+    module, batch = scene
+    peer = torchattacks.APGD(
+        module, norm="Linf" if norm == "linf" else "L2", eps=epsilon, steps=50, n_restarts=1, loss="ce"
+    )
+    theirs = int(right(scene, peer(batch.images, batch.labels)).sum())
+    ours = int(judged(scene, "apgd-ce", Budget(norm, epsilon, steps=50)).right.sum())
+    assert 10 < theirs < 490
+    assert abs(ours - theirs) <= 5

@@ -1,0 +1,72 @@
+"""Device, threads and deterministic kernels: chosen as asked, restored afterwards."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+from lsa_audit import runtime as module
+from lsa_audit.errors import UsageError
+from lsa_audit.runtime import choose_threads, runtime
+
+
+def settings() -> tuple[object, ...]:
+    return (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.utils.deterministic.fill_uninitialized_memory,
+    )
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_torch_is_deterministic_inside_and_as_before_outside(fails):
+    before = settings()
+    try:
+        with runtime("cpu", 1) as place:
+            environment = place.environment()
+            assert environment.deterministic
+            assert environment.threads == torch.get_num_threads() == 1
+            assert not torch.backends.cuda.matmul.allow_tf32
+            if fails:
+                raise RuntimeError("inside")
+    except RuntimeError:
+        assert fails
+    assert settings() == before
+
+
+def test_kernels_that_are_not_deterministic_are_named_once():
+    with runtime("cpu", None) as place:
+        for _ in range(2):
+            warnings.warn("upsample_backward does not have a deterministic implementation. More text.", stacklevel=1)
+        notes = place.environment().notes
+    assert notes == ("upsample_backward does not have a deterministic implementation",)
+
+
+def test_auto_finds_a_device():
+    with runtime("auto", None) as place:
+        assert place.device.type in {"cpu", "cuda", "mps"}
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused(device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="use --device auto"), runtime(device, None):
+        pass
+
+
+@pytest.mark.parametrize(("together", "alone", "chosen"), [(1.0, 2.0, 2), (1.0, 0.8, 2), (1.0, 0.5, 1), (10.0, 1.0, 1)])
+def test_one_thread_is_chosen_only_where_it_is_clearly_faster(monkeypatch, together, alone, chosen):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(module, "_seconds", lambda workload: together if torch.get_num_threads() > 1 else alone)
+    try:
+        torch.set_num_threads(2)
+        assert choose_threads(lambda: None) == chosen == torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
