@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import shutil
@@ -64,9 +65,7 @@ class RunFolder:
             UsageError: `out` holds something that is not an earlier run.
             OutputError: it cannot be made or written.
         """
-        path = (
-            out if out is not None else Path("reports") / f"{_slug(model)}-{_slug(data)}-{datetime.now():%Y%m%d-%H%M%S}"
-        )
+        path = _default_folder(model, data) if out is None else out
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file", "name a folder with --out")
         if path.is_dir() and any(path.iterdir()) and not (path / RECORD_NAME).is_file():
@@ -117,6 +116,13 @@ class RunFolder:
             return
         for name in sorted(files, key=lambda name: name == RECORD_NAME):
             (fresh / name).replace(self.path / name)
+
+
+def _default_folder(model: str, data: str) -> Path:
+    """A folder that does not exist yet: two runs may start in the same second."""
+    named = Path("reports") / f"{_slug(model)}-{_slug(data)}-{datetime.now():%Y%m%d-%H%M%S}"
+    candidates = itertools.chain([named], (named.with_name(f"{named.name}-{number}") for number in itertools.count(2)))
+    return next(path for path in candidates if not path.exists())
 
 
 def _slug(text: str) -> str:
