@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .attacks import ATTACKS
+from .attacks import ATTACKS, Entry
 from .errors import ProfileError
 from .profile import AttackSettings, Profile
 from .records import Perturbation
@@ -32,7 +32,6 @@ def _at_every_epsilon(settings: AttackSettings, profile: Profile) -> list[Pertur
     tuned = settings.steps is not None or settings.step_size is not None or settings.restarts != 1
     if tuned and not entry.iterative:
         raise ProfileError(f"{settings.name} takes no steps, step_size or restarts", "leave them out for it")
-    steps = settings.steps or entry.steps
     return [
         Perturbation(
             id=f"{settings.name}@{norm}-{format_epsilon(epsilon)}",
@@ -40,11 +39,18 @@ def _at_every_epsilon(settings: AttackSettings, profile: Profile) -> list[Pertur
             kind=entry.kind,
             norm=norm,
             epsilon=parse_epsilon(epsilon, norm),
-            steps=steps,
-            step_size=settings.step_size,
+            steps=settings.steps or entry.steps,
+            step_size=_step_size(settings, entry, epsilon),
             restarts=settings.restarts,
             version=entry.version,
             citation=entry.citation,
         )
         for epsilon in sorted(set(settings.epsilon or profile.epsilon))
     ]
+
+
+def _step_size(settings: AttackSettings, entry: Entry, epsilon: float) -> float | None:
+    """What was set, else the attack's share of epsilon; None where the attack sets its own."""
+    if settings.step_size is not None or entry.step_share is None:
+        return settings.step_size
+    return entry.step_share * epsilon

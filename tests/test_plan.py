@@ -37,8 +37,14 @@ def test_an_attack_may_have_its_own_norm_epsilon_and_budget():
 
 def test_defaults_come_from_the_catalogue():
     (planned,) = perturbations(made(attacks=["pgd"], epsilon=[0.1]))
-    assert (planned.steps, planned.step_size, planned.restarts) == (ATTACKS["pgd"].steps, None, 1)
+    assert (planned.steps, planned.restarts) == (ATTACKS["pgd"].steps, 1)
+    assert planned.step_size == pytest.approx(0.1 / 4)
     assert planned.version == ATTACKS["pgd"].version
+
+
+def test_an_attack_that_sets_its_own_step_size_gets_none():
+    (planned,) = perturbations(made(attacks=["apgd-ce"], epsilon=[0.1]))
+    assert planned.step_size is None
 
 
 @pytest.mark.parametrize(

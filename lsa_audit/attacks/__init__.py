@@ -7,6 +7,8 @@ from typing import Literal
 
 from ..records import Norm
 
+PGD_STEP_SHARE = 0.25
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -16,6 +18,7 @@ class Entry:
         kind: `attack` searches for a wrong answer; `noise` is drawn without looking at the model.
         steps: default number of steps; 0 for noise.
         iterative: whether steps, step_size and restarts may be set.
+        step_share: default step size as a share of epsilon; None where the attack sets its own.
         version: rises when the implementation changes its results, so that old records are not compared with new ones.
     """
 
@@ -24,6 +27,7 @@ class Entry:
     citation: str
     steps: int
     iterative: bool = False
+    step_share: float | None = None
     norms: tuple[Norm, ...] = ("linf", "l2")
     version: int = 1
 

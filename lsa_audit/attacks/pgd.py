@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from . import PGD_STEP_SHARE
 from .base import Target
 from .draws import Draws
 from .norms import project, random_start, steepest
-
-STEP_SHARE = 0.25
-"""Default step size as a share of epsilon."""
 
 
 def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
@@ -32,7 +30,7 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
     Cost: `steps` forwards and backwards an image. Random: one draw an image, the start.
     """
     budget = target.budget
-    step_size = STEP_SHARE * budget.epsilon if budget.step_size is None else budget.step_size
+    step_size = PGD_STEP_SHARE * budget.epsilon if budget.step_size is None else budget.step_size
     images = target.images
     current = images.clone()
     current[rows] = random_start(images[rows], budget, draws)
