@@ -35,7 +35,12 @@ class Entry:
 ATTACKS: dict[str, Entry] = {
     "fgsm": Entry("one gradient step to the edge of the ball", "attack", "arXiv 1412.6572", steps=1),
     "pgd": Entry(
-        "projected gradient steps from a random start", "attack", "arXiv 1706.06083", steps=20, iterative=True
+        "projected gradient steps from a random start",
+        "attack",
+        "arXiv 1706.06083",
+        steps=20,
+        iterative=True,
+        step_share=PGD_STEP_SHARE,
     ),
     "apgd-ce": Entry(
         "PGD with momentum and its own step sizes", "attack", "arXiv 2003.01690", steps=50, iterative=True
