@@ -101,10 +101,11 @@ class PooledLayers:
     """Statistics of a measure over L layers and N images (NaN where it is undefined).
 
     Attributes:
-        means, stds, low, high: per layer, over the images; low and high bound the mean at 95 %.
+        means, stds, low, high: per layer, over the images; low and high bound the mean at 95 %. All but the means are
+            NaN for a single image, which says nothing of other images.
         mu, sigma: mean and population standard deviation pooled over images and layers.
         selected: per layer, whether its mean exceeds mu + eta * sigma.
-        share: per layer, share of the bootstrap resamples in which it does.
+        share: per layer, share of the bootstrap resamples in which it does; NaN for a single image.
     """
 
     means: Floats
@@ -131,9 +132,12 @@ def pool_layers(values: Floats, eta: float, seed: int, resamples: int = BOOTSTRA
     defined = np.isfinite(values)
     filled = np.where(defined, values, 0.0)
     n_images = values.shape[1]
+    means, mu, sigma, selected = _pool(np.ones((1, n_images)), defined, filled, eta)
+    if n_images < 2:
+        unknown = np.full(len(values), np.nan)
+        return PooledLayers(means[0], unknown, unknown, unknown, float(mu[0]), float(sigma[0]), selected[0], unknown)
     generator = np.random.default_rng(seed)
     weights = generator.multinomial(n_images, np.full(n_images, 1 / n_images), size=resamples).astype(np.float64)
-    means, mu, sigma, selected = _pool(np.ones((1, n_images)), defined, filled, eta)
     resampled, _, _, chosen = _pool(weights, defined, filled, eta)
     with np.errstate(invalid="ignore", divide="ignore"):
         counts = defined.sum(axis=1)

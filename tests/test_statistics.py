@@ -111,3 +111,12 @@ def test_a_layer_without_any_value_is_left_out_and_harms_no_other():
     assert np.isnan(gapped.low[3])
     assert not gapped.selected[3]
     assert gapped.low[:3] == pytest.approx(plain.low)
+
+
+def test_a_single_image_has_means_and_no_uncertainty():
+    pooled = pool_layers(np.array([[1.0], [3.0]]), eta=0.8, seed=0)
+    assert pooled.means.tolist() == [1.0, 3.0]
+    assert (pooled.mu, pooled.sigma) == (2.0, 1.0)
+    assert pooled.selected.tolist() == [False, True]
+    for unknown in (pooled.stds, pooled.low, pooled.high, pooled.share):
+        assert np.isnan(unknown).all()

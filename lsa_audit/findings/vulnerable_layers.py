@@ -25,8 +25,8 @@ def _finding(entry: Sustainability) -> Finding:
         message = f"No layer is above {limit}; highest, below threshold: {entry.highest}."
         return Finding(rule="vulnerable-layers", level="note", subject=str(entry.highest), message=message)
     message = f"Most vulnerable layers under {entry.perturbation}, worst first: {', '.join(entry.mvl)}."
-    shares = {measure.layer: measure.mvl_share or 0.0 for measure in entry.layers}
-    unstable = [name for name in entry.mvl if shares[name] < STABLE_SHARE]
+    shares = {measure.layer: measure.mvl_share for measure in entry.layers if measure.mvl_share is not None}
+    unstable = [name for name in entry.mvl if shares.get(name, STABLE_SHARE) < STABLE_SHARE]
     if unstable:
         message += f" Listed in fewer than {STABLE_SHARE:.0%} of the bootstrap resamples: {', '.join(unstable)}."
     return Finding(rule="vulnerable-layers", level="note", subject=entry.mvl[0], message=message)

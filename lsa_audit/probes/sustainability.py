@@ -103,8 +103,7 @@ class SustainabilityProbe:
         return tuple(self._result(index, eta, seed) for index in range(len(self._ids)) if self._layers)
 
     def _result(self, index: int, eta: float, seed: int) -> Sustainability:
-        whole = self._measure == WHOLE_BATCH
-        values = self._whole_ratio(index) if whole else self.values[index]
+        values = self._whole_ratio(index) if self._measure == WHOLE_BATCH else self.values[index]
         pooled = pool_layers(values, eta, seed)
         names = self.layer_names
         order = np.argsort(-np.nan_to_num(pooled.means, nan=-np.inf), kind="stable")
@@ -118,26 +117,26 @@ class SustainabilityProbe:
             mvl=tuple(names[position] for position in order if pooled.selected[position]),
             highest=names[order[0]] if measured.any() else None,
             input_mean=_mean(self._input[index]),
-            layers=tuple(self._layer_measure(index, position, pooled, whole) for position in range(len(names))),
+            layers=tuple(self._layer_measure(index, position, pooled) for position in range(len(names))),
         )
 
-    def _layer_measure(self, index: int, position: int, pooled: PooledLayers, whole: bool) -> LayerMeasure:
+    def _layer_measure(self, index: int, position: int, pooled: PooledLayers) -> LayerMeasure:
         relative = _mean(self._relative[index, position])
         before = _mean(self._relative[index, position - 1]) if position else _mean(self._input_relative[index])
         return LayerMeasure(
             layer=self._layers[position].info.name,
             mean=finite(pooled.means[position]),
-            std=None if whole else finite(pooled.stds[position]),
-            low=None if whole else finite(pooled.low[position]),
-            high=None if whole else finite(pooled.high[position]),
+            std=finite(pooled.stds[position]),
+            low=finite(pooled.low[position]),
+            high=finite(pooled.high[position]),
             undefined=int((~np.isfinite(self.values[index, position])).sum()),
             lipschitz=_mean(self._lipschitz[index, position]),
             amplification=relative / before if relative is not None and before else None,
-            mvl_share=None if whole else finite(pooled.share[position]),
+            mvl_share=finite(pooled.share[position]),
         )
 
     def _whole_ratio(self, index: int) -> Floats:
-        """[L, 1]: one ratio a layer over all images, hence no spread over images."""
+        """[L, 1]: one ratio a layer over all images, hence no spread and no interval over images."""
         moved, clean = self._squares[:, index]
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio: Floats = np.sqrt(moved / clean)[:, None]
