@@ -30,7 +30,7 @@ from .probes.sustainability import SustainabilityProbe
 from .profile import Profile, build, read
 from .progress import Progress, Silent
 from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, Skipped, Timing
-from .runtime import choose_threads, runtime
+from .runtime import choose_threads, default_batch_size, runtime
 from .stages import (
     Probes,
     Scene,
@@ -130,7 +130,8 @@ def audit(
                 _choose_threads(model.module, dataset.images(0, TRIAL_IMAGES))
 
             clock.enter("clean")
-            scene = Scene(model, dataset, dataset.labels, place.device, profile.batch_size)
+            batch_size = profile.batch_size or default_batch_size(model.settled[0], place.device)
+            scene = Scene(model, dataset, dataset.labels, place.device, batch_size)
             predictions = predict(scene, progress)
             if label_info.source == "self":
                 scene = replace(scene, labels=predictions)
@@ -155,7 +156,7 @@ def audit(
                 model=describe_model(model),
                 data=describe_data(dataset),
                 labels=label_info,
-                settings=profile.model_dump(mode="json"),
+                settings={**profile.model_dump(mode="json"), "batch_size": batch_size},
                 environment=place.environment(),
                 clean=clean,
                 attacks=tuple(verdicts[entry.id].result(entry, right) for entry in planned),

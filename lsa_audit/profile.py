@@ -82,7 +82,7 @@ class Profile(_Settings):
     drop_value: Literal["zero", "mean"] = "zero"
 
     seed: int = Field(default=0, ge=0, lt=2**63)
-    batch_size: Count = 100
+    batch_size: Count | None = Field(default=None, description="null: see runtime.default_batch_size")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Count | None = None
 

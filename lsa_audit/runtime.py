@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,6 +19,8 @@ from .errors import UsageError
 from .records import Environment
 
 REPORTED_PACKAGES = ("torch", "torchvision", "timm", "onnx", "numpy", "scipy")
+SMALLEST_BATCH, LARGEST_BATCH = 8, 100
+CACHED_PIXELS = 16 * 3 * 224 * 224
 CLEARLY_FASTER = 0.67
 """One thread is chosen over all of them only when it needs less than this share of their time: a machine that is free
 must always get the same choice, or the same seed would not give the same bits."""
@@ -90,6 +93,16 @@ def runtime(device: str, threads: int | None) -> Iterator[Runtime]:
             torch.backends.cudnn.allow_tf32 = before[4]
             torch.backends.cuda.matmul.allow_tf32 = before[5]
             torch.utils.deterministic.fill_uninitialized_memory = before[6]  # type: ignore[attr-defined]
+
+
+def default_batch_size(input_shape: Sequence[int], device: torch.device) -> int:
+    """100 images; on a CPU fewer of large images (16 of 3 x 224 x 224), whose activations would not stay in its cache.
+
+    It depends on nothing else, so that the same scan always gets the same batches and the same bits.
+    """
+    if device.type != "cpu":
+        return LARGEST_BATCH
+    return max(SMALLEST_BATCH, min(LARGEST_BATCH, CACHED_PIXELS // math.prod(input_shape)))
 
 
 def choose_threads(workload: Callable[[], object]) -> int:

@@ -9,7 +9,7 @@ import torch
 
 from lsa_audit import runtime as module
 from lsa_audit.errors import UsageError
-from lsa_audit.runtime import choose_threads, runtime
+from lsa_audit.runtime import choose_threads, default_batch_size, runtime
 
 
 def settings() -> tuple[object, ...]:
@@ -70,3 +70,17 @@ def test_one_thread_is_chosen_only_where_it_is_clearly_faster(monkeypatch, toget
         assert choose_threads(lambda: None) == chosen == torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("shape", "device", "expected"),
+    [
+        ((3, 32, 32), "cpu", 100),
+        ((2,), "cpu", 100),
+        ((3, 224, 224), "cpu", 16),
+        ((3, 1024, 1024), "cpu", 8),
+        ((3, 224, 224), "cuda", 100),
+    ],
+)
+def test_large_images_go_in_smaller_batches_on_a_cpu(shape, device, expected):
+    assert default_batch_size(shape, torch.device(device)) == expected

@@ -76,7 +76,9 @@ def command(
         str | None, typer.Option(metavar="zero|mean", help="What a neuron becomes.", rich_help_panel=MEASUREMENTS)
     ] = None,
     seed: options.Seed = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images in one forward.", rich_help_panel=RUN)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images in one forward; default by size.", rich_help_panel=RUN)
+    ] = None,
     device: options.Device = None,
     threads: options.Threads = None,
 ) -> int:
