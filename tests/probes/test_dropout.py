@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from lsa_audit.graph.walker import walk
 from scipy import stats
 
+from lsa_audit.graph.walker import walk
 from lsa_audit.probes.dropout import DropoutProbe, first_layer, neuron_class, true_class_margin
 
 from .networks import hooked_outputs, pixels, small_model

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from lsa_audit.graph.walker import walk
 
+from lsa_audit.graph.walker import walk
 from lsa_audit.probes.sustainability import SustainabilityProbe
 from lsa_audit.statistics import pool_layers
 
