@@ -32,6 +32,7 @@ from .progress import Progress, Silent
 from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, Skipped, Timing
 from .runtime import choose_threads, default_batch_size, runtime
 from .stages import (
+    WALK_IMAGES,
     Probes,
     Scene,
     Verdicts,
@@ -47,7 +48,6 @@ from .units import format_percent
 
 Evidence = dict[str, NDArray[Any]]
 
-WALK_IMAGES = 3
 TRIAL_IMAGES = 16
 
 

@@ -30,6 +30,8 @@ from .progress import Progress
 from .records import AttackResult, Perturbation
 from .statistics import estimate
 
+WALK_IMAGES = 3
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -129,7 +131,7 @@ def load(subject: str | nn.Module, profile: Profile, arrays: tuple[Any, Any] | N
 
 
 def load_without_data(subject: str | nn.Module, profile: Profile) -> tuple[Model, Tensor]:
-    """The model, run once on seeded random pixels, and those images ([3, ...]).
+    """The model, run once on seeded random pixels, and those images ([WALK_IMAGES, ...]).
 
     Raises:
         AuditError: the model cannot be loaded or run, or nothing says what its input looks like.
@@ -139,7 +141,7 @@ def load_without_data(subject: str | nn.Module, profile: Profile) -> tuple[Model
     if shape is None:
         raise UsageError(f"nothing says what size {model.name} takes", "give --input-size CxHxW or --data")
     generator = torch.Generator().manual_seed(profile.seed)
-    images = torch.rand((3, *shape), generator=generator)
+    images = torch.rand((WALK_IMAGES, *shape), generator=generator)
     return _fitted(model, images), images
 
 

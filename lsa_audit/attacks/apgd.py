@@ -10,7 +10,7 @@ from torch import Tensor
 from .base import Target
 from .budget import Budget
 from .draws import Draws
-from .norms import project, random_start, steepest
+from .norms import column, project, random_start, steepest
 
 MOMENTUM = 0.75
 REQUIRED_RISES = 0.75
@@ -124,7 +124,7 @@ def _advance(search: _Search, working: Tensor, rows: Tensor, images: Tensor, tar
 
 
 def _step(search: _Search, working: Tensor, current: Tensor, images: Tensor, budget: Budget) -> Tensor:
-    size = search.step_size[working].view(-1, *(1,) * (current.dim() - 1))
+    size = column(search.step_size[working], current)
     return project(current + size * steepest(search.gradient[working], budget.norm), images, budget)
 
 

@@ -17,7 +17,7 @@ from ..errors import DataError
 from ..models.state import preserved
 from .budget import Budget
 from .draws import Draws
-from .norms import inside, project
+from .norms import column, inside, project
 
 
 class Target:
@@ -145,7 +145,7 @@ def judge(
                 final = proposed
             if budget.restarts > 1:
                 target.logits(proposed, rows)
-        adversarial = torch.where(_column(target.fooled, final), target.best, final)
+        adversarial = torch.where(column(target.fooled, final), target.best, final)
         with torch.no_grad():
             logits = module(adversarial)
     finite = torch.isfinite(logits).all(1)
@@ -177,7 +177,3 @@ def _without_inference(batch: Batch) -> Batch:
     """Tensors made under inference_mode cannot take gradients; copies of them can."""
     images, labels = (tensor.clone() if tensor.is_inference() else tensor for tensor in (batch.images, batch.labels))
     return Batch(images, labels, batch.image_ids)
-
-
-def _column(mask: Tensor, like: Tensor) -> Tensor:
-    return mask.view(-1, *(1,) * (like.dim() - 1))

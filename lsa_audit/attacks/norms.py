@@ -34,7 +34,12 @@ def inside(perturbed: Tensor, images: Tensor, budget: Budget) -> Tensor:
 def lengths(delta: Tensor, norm: Norm) -> Tensor:
     """Norm of each image's perturbation, shaped [N, 1, ...] to broadcast."""
     flat: Tensor = torch.linalg.vector_norm(delta.flatten(1), ord=float("inf") if norm == "linf" else 2, dim=1)
-    return flat.view(-1, *(1,) * (delta.dim() - 1))
+    return column(flat, delta)
+
+
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """One value an image, [N], shaped [N, 1, ...] to broadcast over `like` [N, ...]."""
+    return values.view(-1, *(1,) * (like.dim() - 1))
 
 
 def steepest(gradient: Tensor, norm: Norm) -> Tensor:
@@ -53,4 +58,4 @@ def random_start(images: Tensor, budget: Budget, draws: Draws) -> Tensor:
     direction = steepest(draws.normal(images), "l2")
     dimensions = images[0].numel()
     radius = draws.uniform(images[:, :1].flatten(1)[:, :1]) ** (1.0 / dimensions)
-    return (images + budget.epsilon * radius.view(-1, *(1,) * (images.dim() - 1)) * direction).clamp(0.0, 1.0)
+    return (images + budget.epsilon * column(radius, images) * direction).clamp(0.0, 1.0)
