@@ -16,7 +16,8 @@ Norm = Literal["linf", "l2"]
 LabelSource = Literal["dataset", "self"]
 LayerKind = Literal["learnable", "norm", "attention", "activation", "add", "pool", "block"]
 NeuronClass = Literal["fragile", "robust", "null"]
-ModelSource = Literal["builtin", "timm", "factory", "module"]
+ModelSource = Literal["builtin", "timm", "factory", "module", "torchscript", "exported", "onnx"]
+InputLayout = Literal["nchw", "nhwc", "flat"]
 Level = Literal["note", "warning", "error"]
 
 
@@ -44,6 +45,26 @@ class Estimate(Record):
     high: float
 
 
+class Conversion(Record):
+    """How a model file became the network that was audited, and whether that reproduces it."""
+
+    file: str = Field(description="name of the file, without its folder")
+    sha256: str = Field(description="of the file")
+    format: str = Field(description="in words, e.g. 'ONNX, opset 17, written by pytorch 2.10'")
+    reference: str | None = Field(default=None, description="what the network was compared with; None: nothing")
+    parity: float | None = Field(
+        default=None, description="largest difference of logits from the reference's, relative"
+    )
+    parity_detail: str = Field(default="", description="on which input, or why there was no comparison")
+    static_batch: int | None = Field(default=None, description="the only batch size that the file itself takes")
+    straight_through: tuple[str, ...] = Field(
+        default=(), description="rounding operations whose gradient is taken as that of the identity"
+    )
+    opaque: tuple[str, ...] = Field(
+        default=(), description="operations that only the file's own runtime can run: no gradients, no neurons"
+    )
+
+
 class ModelInfo(Record):
     """The model that was audited, as loaded."""
 
@@ -59,6 +80,11 @@ class ModelInfo(Record):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     normalization_source: str
+    input_layout: InputLayout = "nchw"
+    provenance: dict[str, str] = Field(
+        default_factory=dict, description="where input size, layout and class count came from, in words"
+    )
+    conversion: Conversion | None = Field(default=None, description="for model files that carry their own graph")
     notes: tuple[str, ...] = ()
 
 
@@ -132,7 +158,10 @@ class LayerInfo(Record):
 class GraphInfo(Record):
     """How the model was walked, and whether that reproduces it."""
 
-    walker: Literal["export", "hooks"]
+    walker: Literal["export", "hooks", "runtime"]
+    specialized: bool = Field(
+        default=False, description="a branch that depends on values was followed as the sample images took it"
+    )
     parity: float = Field(
         description="largest difference of logits between the walked and the original model, relative"
     )

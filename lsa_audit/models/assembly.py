@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import nn
 
-from ..records import ModelSource
-from .base import Model, PixelModel, Preprocessing
+from ..records import Conversion, ModelSource
+from .base import Model, PixelModel, Preprocessing, Reference
 from .checkpoint import restore
 from .preprocessing import settle
 from .request import ModelRequest
@@ -24,6 +25,8 @@ class Built:
         name, architecture, weights: for people and the record.
         metadata: the preprocessing that the weights state.
         classes: where it is known before a run.
+        provenance: where input size, layout and class count came from, where the file says.
+        conversion, reference: see `Model`.
     """
 
     network: nn.Module
@@ -33,6 +36,9 @@ class Built:
     metadata: Preprocessing = field(default_factory=Preprocessing)
     classes: int | None = None
     notes: tuple[str, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    conversion: Conversion | None = None
+    reference: Reference | None = None
 
 
 def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
@@ -58,4 +64,7 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
         classes=built.classes,
         checkpoint_sha256=digest,
         notes=notes,
+        provenance=built.provenance,
+        conversion=built.conversion,
+        reference=built.reference,
     )

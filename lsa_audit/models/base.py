@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..records import ModelInfo, ModelSource
+from ..records import Conversion, InputLayout, ModelInfo, ModelSource
+
+PARITY_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Preprocessing:
         channels: what the first convolution takes, where only that is known; None otherwise.
         interpolation: `bilinear`, `bicubic`, `nearest` ..., used when the data must be resized.
         crop_share: share of the short side that evaluation keeps (timm's crop_pct).
+        layout: how the network wants one image, `nchw`, `nhwc` or `flat`; `input_shape` is (C, H, W) all the same.
+        network_shape: of one image as the network takes it, e.g. (784, 1); None follows from `layout`.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -32,10 +37,13 @@ class Preprocessing:
     channels: int | None = None
     interpolation: str = "bicubic"
     crop_share: float = 1.0
+    layout: InputLayout = "nchw"
+    network_shape: tuple[int, ...] | None = None
 
 
 class PixelModel(nn.Module):
-    """Pixels in [0, 1] to logits [N, K]: normalises, calls the network, and gives a single-logit head its second class.
+    """Pixels in [0, 1] to logits [N, K]: normalises, lays the images out as the network wants them, calls the network,
+    and gives a single-logit head its second class.
 
     A network with one output is a binary classifier on the logit of class 1; [0, z] has the same cross-entropy and the
     same decision.
@@ -49,15 +57,30 @@ class PixelModel(nn.Module):
         self.network = network
         self.register_buffer("mean", torch.tensor(preprocessing.mean), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std), persistent=False)
+        self.layout = preprocessing.layout
+        self.network_shape = preprocessing.network_shape
         self.binary = False
 
     def forward(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] or [N, F] in [0, 1] -> logits [N, K]."""
-        shape = (1, -1) + (1,) * (images.dim() - 2)
-        logits: Tensor = self.network((images - self.mean.view(shape)) / self.std.view(shape))
+        logits: Tensor = self.network(self.prepare(images))
         if self.binary:
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         return logits
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """images [N, C, H, W] or [N, F] in [0, 1] -> what the network takes."""
+        shape = (1, -1) + (1,) * (images.dim() - 2)
+        prepared = (images - self.mean.view(shape)) / self.std.view(shape)
+        if self.layout == "nhwc":
+            prepared = prepared.permute(0, 2, 3, 1)
+        elif self.layout == "flat":
+            prepared = prepared.flatten(1)
+        return prepared if self.network_shape is None else prepared.reshape(-1, *self.network_shape)
+
+
+Reference = Callable[[Tensor], Tensor]
+"""The original program of a model file: what the network takes -> what it returns."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +91,9 @@ class Model:
         module: eval-mode PixelModel on the CPU; the layers' own names are those of `module.network`.
         preprocessing: what the data side must know (input shape, resizing).
         name, source, architecture, weights: for people and the record.
+        conversion: for files that carry their own graph.
+        reference: the file's own program, to compare the network with at the first run; None where there is none, or
+            where the loader has compared already.
     """
 
     name: str
@@ -79,6 +105,14 @@ class Model:
     classes: int | None = None
     checkpoint_sha256: str | None = None
     notes: tuple[str, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    conversion: Conversion | None = None
+    reference: Reference | None = None
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether gradients reach the input; without them only noise and score-based attacks run."""
+        return self.conversion is None or not self.conversion.opaque
 
     @property
     def settled(self) -> tuple[tuple[int, ...], int]:
@@ -134,7 +168,36 @@ def fit(model: Model, images: Tensor) -> Model:
             f"{model.name} returned NaN or infinite logits on clean images", "check the weights and --mean/--std"
         )
     preprocessing = replace(model.preprocessing, input_shape=tuple(images.shape[1:]))
-    return replace(model, classes=max(2, logits.shape[1]), preprocessing=preprocessing)
+    compared = _compared(model, images.to(home))
+    return replace(
+        model,
+        classes=max(2, logits.shape[1]),
+        preprocessing=preprocessing,
+        provenance={"input size": "the data", "classes": "the model's own output", **model.provenance},
+        conversion=compared,
+        reference=None,
+    )
+
+
+def _compared(model: Model, images: Tensor) -> Conversion | None:
+    """The conversion with the parity to the file's own program, where there is one to compare with.
+
+    Raises:
+        ModelError: the two differ by more than PARITY_TOLERANCE of the largest logit.
+    """
+    if model.reference is None or model.conversion is None:
+        return model.conversion
+    with torch.no_grad():
+        taken = model.module.prepare(images)
+        expected, found = model.reference(taken), model.module.network(taken)
+    largest = float(expected.abs().max())
+    parity = float((found - expected).abs().max()) / largest if largest else float(found.abs().max())
+    if not parity <= PARITY_TOLERANCE:
+        what = (
+            f"{model.name} as converted differs from {model.conversion.reference} by {parity:.1e} of the largest logit"
+        )
+        raise ModelError(what, "this is a defect of the conversion: please report it")
+    return model.conversion.model_copy(update={"parity": parity, "parity_detail": f"on {len(images)} images"})
 
 
 def describe(model: Model) -> ModelInfo:
@@ -157,6 +220,9 @@ def describe(model: Model) -> ModelInfo:
         mean=model.preprocessing.mean,
         std=model.preprocessing.std,
         normalization_source=model.preprocessing.source,
+        input_layout=model.preprocessing.layout,
+        provenance=dict(model.provenance),
+        conversion=model.conversion,
         notes=model.notes,
     )
 

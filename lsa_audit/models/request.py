@@ -6,27 +6,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..records import InputLayout
+from .limits import Limits
+
 
 @dataclass(frozen=True)
 class ModelRequest:
     """One model as asked for, before anything is loaded.
 
     Attributes:
-        spec: a built-in name, a timm name (also `hf_hub:...`, `hf-hub:...`, `timm/...`), `path/to/file.py:factory`
-            or `package.module:factory`.
+        spec: a built-in name, a timm name (also `hf_hub:...`, `hf-hub:...`, `timm/...`), `path/to/file.py:factory`,
+            `package.module:factory`, or a model file (TorchScript, torch.export, ONNX, or a checkpoint with `arch`).
+        arch: what a checkpoint file given as `spec` is for: a timm name or a factory.
         checkpoint: a state dict to load over what the loader builds (.safetensors, or a pickled state dict).
         random_weights: keep the weights of a seeded initialisation and download nothing.
         seed: of the initialisation.
         mean, std: per channel or one number for all, on pixels in [0, 1]; None takes the model's own.
         input_shape: (C, H, W) or (F,); None takes the model's own.
+        layout: how the network wants an image; None takes the file's own.
+        classes: that the model must have; None accepts what it has.
+        limits: on the size of model files.
+        allow_code: run operations and unpickle globals that are not on the allow-list.
+        trusted: SHA-256 of files for which the same holds.
         arguments: passed to `timm.create_model` or to the factory.
     """
 
     spec: str
+    arch: str | None = None
     checkpoint: Path | None = None
     random_weights: bool = False
     seed: int = 0
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     input_shape: tuple[int, ...] | None = None
+    layout: InputLayout | None = None
+    classes: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    allow_code: bool = False
+    trusted: frozenset[str] = frozenset()
     arguments: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+    def trusts(self, sha256: str) -> bool:
+        """Whether code of the file with this digest may run."""
+        return self.allow_code or sha256 in self.trusted

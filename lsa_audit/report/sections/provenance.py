@@ -75,7 +75,11 @@ def _data(record: AuditRecord) -> tuple[tuple[str, str], ...]:
 
 def _graph(record: AuditRecord) -> tuple[tuple[str, str], ...]:
     graph = record.graph
-    walker = {"export": "torch.export graph", "hooks": "module hooks (the model could not be exported)"}[graph.walker]
+    walker = {
+        "export": "torch.export graph",
+        "hooks": "module hooks (the model could not be exported)",
+        "runtime": "the runtime of the file (no gradients)",
+    }[graph.walker]
     independent = {True: "yes", False: "no", None: "not known"}[graph.batch_independent]
     return (
         ("walker", walker),
