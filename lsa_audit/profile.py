@@ -8,14 +8,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from .errors import ProfileError, UsageError
-from .records import Norm
+from .plain_yaml import PlainYamlError, read_mapping
+from .records import InputLayout, Norm
 from .units import parse_epsilon
-
-MAX_PROFILE_BYTES = 1 << 20
 
 Measure = Literal["relative-error", "l2", "cosine", "linf", "batch-relative-error"]
 
@@ -51,6 +49,15 @@ class AttackSettings(_Settings):
     restarts: Count = 1
 
 
+class LimitSettings(_Settings):
+    """How much a model file may claim before it is refused unread."""
+
+    total_bytes: Count = 4 * 2**30
+    member_bytes: Count = 4 * 2**30
+    members: Count = 100_000
+    compression_ratio: float = Field(default=200.0, ge=1, allow_inf_nan=False)
+
+
 class Profile(_Settings):
     """Everything that decides what a scan does. Defaults are those of `standard`."""
 
@@ -61,11 +68,19 @@ class Profile(_Settings):
     data_root: str | None = None
     offline: bool = False
 
+    arch: str | None = Field(default=None, description="what a checkpoint file is for: a timm name or a factory")
     checkpoint: str | None = None
     random_weights: bool = False
     mean: tuple[float, ...] | None = Field(default=None, min_length=1)
     std: tuple[float, ...] | None = Field(default=None, min_length=1)
     input_size: str | None = Field(default=None, pattern=r"^\d+(x\d+){0,2}$", description="CxHxW")
+    layout: InputLayout | None = Field(default=None, description="how the network wants an image")
+    classes: int | None = Field(default=None, ge=2, description="that the model must have")
+    allow_code: bool = False
+    trusted: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(
+        default=(), description="sha256 of model files whose code may run"
+    )
+    limits: LimitSettings = LimitSettings()
     model_args: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     attacks: tuple[AttackSettings, ...] = Field(
@@ -174,29 +189,6 @@ def read(name_or_path: str) -> dict[str, Any]:
         hint = f"presets are {', '.join(known)}{_nearest(name_or_path, known)}"
         raise ProfileError(f"profile {name_or_path} is neither a preset nor a file", hint)
     try:
-        if path.stat().st_size > MAX_PROFILE_BYTES:
-            raise ProfileError(f"profile {path.name} is larger than {MAX_PROFILE_BYTES} bytes")
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)  # noqa: S506 - a SafeLoader, see below
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ProfileError(f"profile {path.name} cannot be read: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise ProfileError(f"profile {path.name} is not a mapping of settings", "write `key: value` lines")
-    return values
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases (a few can stand for gigabytes) and without repeated keys (the first would be lost)."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = {str(key) for key in keys if keys.count(key) > 1}
-        if repeated:
-            raise yaml.YAMLError(f"repeated key {', '.join(sorted(repeated))}")
-        return super().construct_mapping(node, deep)
+        return read_mapping(path)
+    except PlainYamlError as error:
+        raise ProfileError(f"profile {path.name}: {error}", "write `key: value` lines") from None

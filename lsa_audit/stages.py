@@ -21,6 +21,7 @@ from .attacks.norms import lengths
 from .data.base import DataRequest, Dataset, InputSpec
 from .errors import UsageError
 from .models.base import Model, fit
+from .models.limits import Limits
 from .models.request import ModelRequest
 from .models.state import preserved
 from .probes.dropout import DropoutProbe
@@ -161,12 +162,18 @@ def load_model(subject: str | nn.Module, profile: Profile) -> Model:
         return models.from_module(subject, mean=profile.mean, std=profile.std, input_shape=shape)
     request = ModelRequest(
         spec=subject,
+        arch=profile.arch,
         checkpoint=Path(profile.checkpoint) if profile.checkpoint else None,
         random_weights=profile.random_weights,
         seed=profile.seed,
         mean=profile.mean,
         std=profile.std,
         input_shape=shape,
+        layout=profile.layout,
+        classes=profile.classes,
+        limits=Limits(**profile.limits.model_dump()),
+        allow_code=profile.allow_code,
+        trusted=frozenset(profile.trusted),
         arguments=profile.model_args,
     )
     return models.load(request)

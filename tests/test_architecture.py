@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lsa_audit"
-LEAVES = {"errors", "records", "units", "statistics"}
+LEAVES = {"errors", "records", "units", "statistics", "plain_yaml"}
 STAGES = {
     "profile",
     "plan",
@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "records": {"errors"},
     "units": {"errors"},
+    "plain_yaml": set(),
     "statistics": {"errors", "records"},
     "progress": set(),
     "runtime": LEAVES,

@@ -15,7 +15,16 @@ DATA = "Data"
 RUN = "Run"
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Built-in name, timm name (also hf_hub:...), or FILE.py:FACTORY.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Model file (TorchScript, .pt2, ONNX; a checkpoint with --arch), built-in name, timm name "
+        "(also hf_hub:...), or FILE.py:FACTORY.",
+    ),
+]
+Arch = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="What a checkpoint file is for: timm name or factory.", rich_help_panel=MODEL),
 ]
 Checkpoint = Annotated[
     Path | None, typer.Option(help="Weights: .safetensors or a pickled state dict.", rich_help_panel=MODEL)
@@ -31,6 +40,14 @@ Std = Annotated[
 ]
 InputSize = Annotated[
     str | None, typer.Option(metavar="CxHxW", help="Input size, e.g. 3x224x224.", rich_help_panel=MODEL)
+]
+Layout = Annotated[
+    str | None, typer.Option(metavar="nchw|nhwc|flat", help="How the network wants an image.", rich_help_panel=MODEL)
+]
+Classes = Annotated[int | None, typer.Option(help="Classes that the model must have.", rich_help_panel=MODEL)]
+AllowCode = Annotated[
+    bool | None,
+    typer.Option("--allow-code", help="Run code of the file that is not on the allow-list.", rich_help_panel=MODEL),
 ]
 ModelArg = Annotated[
     list[str] | None,

@@ -64,7 +64,15 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
         classes=built.classes,
         checkpoint_sha256=digest,
         notes=notes,
-        provenance=built.provenance,
+        provenance=_provenance(request, built),
+        wanted_classes=request.classes,
         conversion=built.conversion,
         reference=built.reference,
     )
+
+
+def _provenance(request: ModelRequest, built: Built) -> dict[str, str]:
+    said = {"input size": "input_shape", "layout": "layout", "classes": "classes"}
+    given = {what: request.origin(name) for what, name in said.items() if getattr(request, name) is not None}
+    known = {"input size": built.metadata.source} if built.metadata.input_shape else {}
+    return {**known, **built.provenance, **given}

@@ -91,6 +91,8 @@ class Model:
         module: eval-mode PixelModel on the CPU; the layers' own names are those of `module.network`.
         preprocessing: what the data side must know (input shape, resizing).
         name, source, architecture, weights: for people and the record.
+        wanted_classes: what the user or a sidecar says; `fit` refuses a model with another number.
+        provenance: where input size, layout and class count came from, in words.
         conversion: for files that carry their own graph.
         reference: the file's own program, to compare the network with at the first run; None where there is none, or
             where the loader has compared already.
@@ -105,6 +107,7 @@ class Model:
     classes: int | None = None
     checkpoint_sha256: str | None = None
     notes: tuple[str, ...] = ()
+    wanted_classes: int | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     conversion: Conversion | None = None
     reference: Reference | None = None
@@ -167,11 +170,15 @@ def fit(model: Model, images: Tensor) -> Model:
         raise ModelError(
             f"{model.name} returned NaN or infinite logits on clean images", "check the weights and --mean/--std"
         )
+    classes = max(2, logits.shape[1])
+    if model.wanted_classes not in (None, classes):
+        wanted = f"{model.wanted_classes} classes {model.provenance.get('classes', '')}".strip()
+        raise ModelError(f"{model.name} has {classes} classes, not {wanted}", "give the model's own number, or none")
     preprocessing = replace(model.preprocessing, input_shape=tuple(images.shape[1:]))
     compared = _compared(model, images.to(home))
     return replace(
         model,
-        classes=max(2, logits.shape[1]),
+        classes=classes,
         preprocessing=preprocessing,
         provenance={"input size": "the data", "classes": "the model's own output", **model.provenance},
         conversion=compared,

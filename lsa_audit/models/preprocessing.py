@@ -92,11 +92,12 @@ def settle(request: ModelRequest, metadata: Preprocessing, network: nn.Module) -
 
 def _source(request: ModelRequest, metadata: Preprocessing) -> str:
     if request.mean is not None and request.std is not None:
-        return "given by the user"
+        mean, std = request.origin("mean"), request.origin("std")
+        return mean if mean == std else f"mean: {mean}; std: {std}"
     if request.mean is not None:
-        return f"mean given by the user, std from {metadata.source}"
+        return f"mean: {request.origin('mean')}; std: {metadata.source}"
     if request.std is not None:
-        return f"std given by the user, mean from {metadata.source}"
+        return f"std: {request.origin('std')}; mean: {metadata.source}"
     return metadata.source
 
 

@@ -28,6 +28,7 @@ class ModelRequest:
         limits: on the size of model files.
         allow_code: run operations and unpickle globals that are not on the allow-list.
         trusted: SHA-256 of files for which the same holds.
+        origins: for fields that the user did not give, where their values came from, in words.
         arguments: passed to `timm.create_model` or to the factory.
     """
 
@@ -44,8 +45,13 @@ class ModelRequest:
     limits: Limits = field(default_factory=Limits)
     allow_code: bool = False
     trusted: frozenset[str] = frozenset()
+    origins: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
     def trusts(self, sha256: str) -> bool:
         """Whether code of the file with this digest may run."""
         return self.allow_code or sha256 in self.trusted
+
+    def origin(self, name: str) -> str:
+        """Where the value of a field came from, in words."""
+        return self.origins.get(name, "given by the user")

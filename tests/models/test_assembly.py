@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,3 +38,14 @@ def test_a_checkpoint_goes_in_with_its_hash(tmp_path: Path) -> None:
     assert torch.equal(model.module.network.weight, donor.weight)  # type: ignore[arg-type]
     assert model.checkpoint_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert model.weights == "checkpoint x.pt"
+
+
+def test_where_things_came_from_is_told_with_the_users_word_first() -> None:
+    part = replace(built(), provenance={"layout": "the graph of the file", "classes": "the graph of the file"})
+    model = assemble(ModelRequest("net", classes=2, origins={"classes": "the sidecar net.yaml"}), "onnx", part)
+    assert model.provenance == {
+        "input size": "metadata",
+        "layout": "the graph of the file",
+        "classes": "the sidecar net.yaml",
+    }
+    assert model.wanted_classes == 2

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lsa_audit.errors import ModelError
 from lsa_audit.models.base import Model, PixelModel, Preprocessing, describe, fit, weights_sha256
+from lsa_audit.records import Conversion
 
 
 class Returns(nn.Module):
@@ -97,3 +98,49 @@ def test_the_hash_sees_values_names_and_types_and_nothing_else() -> None:
     assert changed != before
     assert weights_sha256(nn.Sequential(nn.Identity(), *network)) != changed
     assert weights_sha256(network.double()) != changed
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape", "expected"),
+    [
+        ("nchw", None, (2, 3, 4, 5)),
+        ("nhwc", None, (2, 4, 5, 3)),
+        ("flat", None, (2, 60)),
+        ("flat", (60, 1), (2, 60, 1)),
+    ],
+)
+def test_images_are_laid_out_as_the_network_wants_them(layout, shape, expected) -> None:
+    module = PixelModel(nn.Identity(), Preprocessing((0.5,), (0.5,), layout=layout, network_shape=shape))
+    images = torch.rand(2, 3, 4, 5)
+    prepared = module.prepare(images)
+    turned = {"nchw": images, "nhwc": images.movedim(1, 3), "flat": images}[layout]
+    assert prepared.shape == expected
+    assert torch.equal(prepared.flatten(), (turned.flatten() - 0.5) / 0.5)
+
+
+def converted(network: nn.Module, reference: Any) -> Model:
+    conversion = Conversion(file="net.pt", sha256="0" * 64, format="TorchScript", reference="the file's own program")
+    return replace(model(network), conversion=conversion, reference=reference)
+
+
+def test_the_first_run_compares_with_the_files_own_program() -> None:
+    network = nn.Linear(4, 3)
+    fitted = fit(converted(network, lambda taken: network(taken) * (1 + 1e-5)), torch.rand(5, 4))
+    assert fitted.conversion is not None
+    assert fitted.conversion.parity == pytest.approx(1e-5, rel=0.05)
+    assert fitted.conversion.parity_detail == "on 5 images"
+    assert fitted.reference is None
+
+
+@pytest.mark.parametrize("factor", [1 + 2e-4, float("nan")])
+def test_a_conversion_that_differs_is_refused(factor: float) -> None:
+    network = nn.Linear(4, 3)
+    with pytest.raises(ModelError, match="as converted differs from the file's own program by"):
+        fit(converted(network, lambda taken: network(taken) * factor), torch.rand(5, 4))
+
+
+def test_another_class_count_than_was_stated_is_refused() -> None:
+    stated = replace(model(nn.Linear(4, 3)), wanted_classes=10, provenance={"classes": "given by the user"})
+    with pytest.raises(ModelError, match="net has 3 classes, not 10 classes given by the user"):
+        fit(stated, torch.rand(2, 4))
+    assert fit(replace(stated, wanted_classes=3), torch.rand(2, 4)).classes == 3

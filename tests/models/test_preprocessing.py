@@ -33,8 +33,8 @@ def test_the_request_goes_before_the_metadata() -> None:
 def test_half_a_request_keeps_the_other_half_of_the_metadata_and_says_so() -> None:
     result = settled(mean=(0.1, 0.2, 0.3))
     assert result.std == STATED.std
-    assert result.source == "mean given by the user, std from metadata"
-    assert settled(std=(1.0,)).source == "std given by the user, mean from metadata"
+    assert result.source == "mean: given by the user; std: metadata"
+    assert settled(std=(1.0,)).source == "std: given by the user; mean: metadata"
 
 
 @pytest.mark.parametrize("given", ["mean", "std"])

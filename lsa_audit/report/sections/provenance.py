@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...records import AuditRecord
+from ...records import AuditRecord, Conversion
 from .. import selection, text
 from ..view import Block, Column, Facts, Paragraph, Row, Section, Table
+
+SHOWN = 6
 
 
 def missing(record: AuditRecord) -> Section:
@@ -48,8 +50,31 @@ def _model(record: AuditRecord) -> tuple[tuple[str, str], ...]:
         ("normalisation mean", _channels(model.mean)),
         ("normalisation std", _channels(model.std)),
         ("normalisation from", text.sentence(model.normalization_source)),
+        ("input laid out as", "one flat vector" if model.input_layout == "flat" else model.input_layout.upper()),
+        *((f"{what} from", text.sentence(source)) for what, source in sorted(model.provenance.items())),
+        *(_conversion(model.conversion) if model.conversion else ()),
         *(("note", text.sentence(note)) for note in model.notes),
     )
+
+
+def _conversion(conversion: Conversion) -> Iterator[tuple[str, str]]:
+    yield "file", text.name(conversion.file)
+    yield "file sha256", text.digest(conversion.sha256)
+    yield "format", text.sentence(conversion.format)
+    compared = f"{conversion.parity:.1e} of the largest logit" if conversion.parity is not None else "not compared"
+    about = "; ".join(part for part in (conversion.reference or "", conversion.parity_detail) if part)
+    yield "difference from the file's own program", text.sentence(f"{compared} ({about})" if about else compared)
+    if conversion.static_batch is not None:
+        yield "batch size of the file", f"{conversion.static_batch}; other sizes run in groups of it"
+    if conversion.straight_through:
+        yield "gradient of the identity through", _listed(conversion.straight_through)
+    if conversion.opaque:
+        yield "run by the file's runtime because of", _listed(conversion.opaque)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    rest = len(names) - SHOWN
+    return ", ".join(text.name(entry) for entry in names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _channels(values: tuple[float, ...]) -> str:
@@ -83,6 +108,10 @@ def _graph(record: AuditRecord) -> tuple[tuple[str, str], ...]:
     independent = {True: "yes", False: "no", None: "not known"}[graph.batch_independent]
     return (
         ("walker", walker),
+        (
+            "branches that depend on values",
+            "followed as the sample images took them" if graph.specialized else "none seen",
+        ),
         ("layers", text.count(len(graph.layers))),
         ("parameters of the layers", text.count(sum(layer.parameters for layer in graph.layers))),
         ("FLOPs per image", text.scaled(sum(layer.flops for layer in graph.layers))),

@@ -1,0 +1,51 @@
+"""YAML from strangers as plain data: no objects, no aliases, no repeated keys, no large files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_BYTES = 1 << 20
+
+
+class PlainYamlError(ValueError):
+    """The file is not a plain mapping; the text says why."""
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping with text keys that the file holds; an empty file is an empty mapping.
+
+    Raises:
+        PlainYamlError: unreadable, larger than 1 MiB, not YAML, not a mapping, or with aliases or repeated keys.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise PlainYamlError(f"it is larger than {MAX_BYTES} bytes")
+        values = yaml.load(content.decode("utf-8"), Loader=_PlainLoader)  # noqa: S506 - a SafeLoader, see below
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
+        raise PlainYamlError(f"it cannot be read: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise PlainYamlError("it is not a mapping of settings")
+    return values
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML without aliases (a few can stand for gigabytes) and without repeated keys (the first would be lost)."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = {str(key) for key in keys if keys.count(key) > 1}
+        if repeated:
+            raise yaml.YAMLError(f"repeated key {', '.join(sorted(repeated))}")
+        return super().construct_mapping(node, deep)
