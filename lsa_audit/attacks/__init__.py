@@ -18,6 +18,7 @@ class Entry:
         kind: `attack` searches for a wrong answer; `noise` is drawn without looking at the model.
         steps: default number of steps; 0 for noise.
         iterative: whether steps, step_size and restarts may be set.
+        gradients: whether it needs gradients; the others run on any model.
         step_share: default step size as a share of epsilon; None where the attack sets its own.
         version: rises when the implementation changes its results, so that old records are not compared with new ones.
     """
@@ -28,6 +29,7 @@ class Entry:
     steps: int
     iterative: bool = False
     step_share: float | None = None
+    gradients: bool = True
     norms: tuple[Norm, ...] = ("linf", "l2")
     version: int = 1
 
@@ -44,6 +46,14 @@ ATTACKS: dict[str, Entry] = {
     ),
     "apgd-ce": Entry(
         "PGD with momentum and its own step sizes", "attack", "arXiv 2003.01690", steps=50, iterative=True
+    ),
+    "square": Entry(
+        "random search with squares, from scores alone",
+        "attack",
+        "arXiv 1912.00049",
+        1000,
+        iterative=True,
+        gradients=False,
     ),
     "gaussian": Entry("normal noise, clipped to the ball", "noise", "arXiv 2202.02626", steps=0),
     "uniform": Entry("uniform noise inside the ball", "noise", "arXiv 1608.08967", steps=0),

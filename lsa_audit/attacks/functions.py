@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from . import apgd, fgsm, noise, pgd
+from . import apgd, fgsm, noise, pgd, square
 from .base import Attack
 
 FUNCTIONS: dict[str, Attack] = {
     "fgsm": fgsm.run,
     "pgd": pgd.run,
     "apgd-ce": apgd.run_ce,
+    "square": square.run,
     "gaussian": noise.gaussian,
     "uniform": noise.uniform,
     "salt": noise.salt,

@@ -71,3 +71,13 @@ def test_apgd_is_as_strong_as_the_authors_own(torchattacks, scene, norm, epsilon
     ours = int(judged(scene, "apgd-ce", Budget(norm, epsilon, steps=50)).right.sum())
     assert 10 < theirs < 490
     assert abs(ours - theirs) <= 5
+
+
+@pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.1), ("linf", 0.2), ("l2", 0.5), ("l2", 1.0)])
+def test_square_is_as_strong_as_the_peers(torchattacks, scene, norm, epsilon):
+    module, batch = scene
+    peer = torchattacks.Square(module, norm={"linf": "Linf", "l2": "L2"}[norm], eps=epsilon, n_queries=300, seed=0)
+    theirs = right(scene, peer(batch.images, batch.labels)).float().mean()
+    ours = judged(scene, "square", Budget(norm, epsilon, steps=300)).right.float().mean()
+    # The peer never places a square at the last row or column, which counts on 8 x 8 images: ours may be stronger.
+    assert 0 < float(ours) <= float(theirs) + 0.03
