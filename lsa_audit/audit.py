@@ -24,7 +24,7 @@ from .graph.select import select
 from .graph.walker import walk
 from .models.base import describe as describe_model
 from .models.state import preserved
-from .plan import perturbations
+from .plan import perturbations, without_gradients
 from .probes.dropout import DropoutProbe, first_layer
 from .probes.sustainability import SustainabilityProbe
 from .profile import Profile, build, read
@@ -118,6 +118,9 @@ def audit(
     with runtime(profile.device, profile.threads) as place:
         progress.stage("load", 0)
         model, dataset = load(subject, profile, arrays)
+        attack_skips: tuple[Skipped, ...] = ()
+        if model.conversion is not None and not model.differentiable:
+            planned, attack_skips = without_gradients(planned, model.conversion.opaque)
         label_info = choose_labels(dataset, model.settled[1], profile.labels)
         with preserved(model.module), on_device(model.module, place.device):
             clock.enter("walk")
@@ -143,7 +146,7 @@ def audit(
             probes = Probes(
                 SustainabilityProbe(graph, layers, [entry.id for entry in planned], profile.measure, len(dataset)),
                 tuple(DropoutProbe(graph, layer, profile.drop_value, len(dataset)) for layer in neuron_layers),
-                _dropout_perturbation(planned).id,
+                _dropout_perturbation(planned).id if neuron_layers else "",
             )
             if profile.drop_value == "mean":
                 take_reference(scene, probes.dropout, progress)
@@ -164,7 +167,7 @@ def audit(
                 sustainability=probes.sustainability.results(profile.eta, profile.seed),
                 neurons=tuple(probe.result(probes.dropout_id, profile.seed) for probe in probes.dropout),
                 findings=(),
-                skipped=(*graph.info.skipped, *neuron_skips),
+                skipped=(*attack_skips, *graph.info.skipped, *neuron_skips),
                 timing=clock.timing(),
             )
     record = record.model_copy(update={"findings": find_all(record)})
@@ -194,8 +197,8 @@ def walk_images(dataset: Dataset) -> Tensor:
 
 
 def _neuron_layers(graph: Graph, pattern: str) -> tuple[tuple[Layer, ...], tuple[Skipped, ...]]:
-    """The layers whose neurons are dropped, and why others of them are not."""
-    if pattern == "none":
+    """The layers whose neurons are dropped, and why others of them are not; the walk itself tells of a runtime."""
+    if pattern == "none" or graph.info.walker == "runtime":
         return (), ()
     if pattern == "first-conv":
         first = first_layer(graph.layers)

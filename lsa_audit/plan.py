@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .attacks import ATTACKS, Entry
 from .errors import ProfileError
 from .profile import AttackSettings, Profile
-from .records import Perturbation
+from .records import Perturbation, Skipped
 from .units import format_epsilon, parse_epsilon
 
 
@@ -22,6 +24,20 @@ def perturbations(profile: Profile) -> tuple[Perturbation, ...]:
     if repeated:
         raise ProfileError(f"{', '.join(repeated)} would run twice", "name each attack and epsilon once")
     return tuple(planned)
+
+
+def without_gradients(
+    planned: Sequence[Perturbation], opaque: Sequence[str]
+) -> tuple[tuple[Perturbation, ...], tuple[Skipped, ...]]:
+    """What of a plan can run on a model without gradients, and the rest as skipped.
+
+    Args:
+        opaque: the operations that give none.
+    """
+    why = f"the model gives no gradients because of {', '.join(opaque)}"
+    lost = [entry for entry in planned if entry.kind == "attack" and ATTACKS[entry.name].gradients]
+    left = tuple(entry for entry in planned if entry not in lost)
+    return left, tuple(Skipped(what=entry.id, reason="no-gradients", detail=why) for entry in lost)
 
 
 def _at_every_epsilon(settings: AttackSettings, profile: Profile) -> list[Perturbation]:

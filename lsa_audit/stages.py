@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import data, models
+from .attacks import ATTACKS
 from .attacks.base import Batch, Outcome, judge
 from .attacks.budget import Budget
 from .attacks.functions import FUNCTIONS
@@ -57,7 +58,7 @@ class Probes:
     """What is measured on the batches while they are attacked.
 
     Attributes:
-        dropout_id: id of the perturbation on whose images neurons are dropped.
+        dropout_id: id of the perturbation on whose images neurons are dropped; empty where none are.
     """
 
     sustainability: SustainabilityProbe
@@ -263,5 +264,5 @@ def _judge(scene: Scene, batch: Batch, perturbation: Perturbation, seed: int) ->
         restarts=perturbation.restarts,
         spend_all=True,
     )
-    gradients = perturbation.kind == "attack"
+    gradients = perturbation.kind == "attack" and ATTACKS[perturbation.name].gradients
     return judge(scene.model.module, FUNCTIONS[perturbation.name], batch, budget, seed=seed, gradients=gradients)

@@ -166,3 +166,99 @@ def test_settings_are_checked():
 def test_globs_that_match_nothing_are_refused():
     with pytest.raises(UsageError, match="nowhere"):
         scanned(layers="nowhere.*")
+
+
+@pytest.fixture
+def opaque(tmp_path):
+    """A network that only its own runtime can run: an ONNX file with a LSTM, whose operation has no converter."""
+    pytest.importorskip("onnxruntime")
+    import numpy
+    from onnx import TensorProto, helper, numpy_helper
+
+    generator = numpy.random.default_rng(0)
+
+    def weight(name, *shape):
+        return numpy_helper.from_array(generator.normal(size=shape).astype("float32"), name)
+
+    rows = numpy_helper.from_array(numpy.array([0, 8, 8]), "rows")
+    flat = numpy_helper.from_array(numpy.array([-1, 6]), "flat")
+    nodes = [
+        helper.make_node("Reshape", ["images", "rows"], ["r"], name="/rows"),
+        helper.make_node("Transpose", ["r"], ["t"], name="/turn", perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["t", "W", "R"], ["all", "last"], name="/lstm", hidden_size=6),
+        helper.make_node("Reshape", ["last", "flat"], ["f"], name="/flat"),
+        helper.make_node("Relu", ["f"], ["a"], name="/relu"),
+        helper.make_node("Gemm", ["a", "G"], ["logits"], name="/head"),
+    ]
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 1, 8, 8])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])
+    weights = [weight("W", 1, 24, 8), weight("R", 1, 24, 6), weight("G", 6, 3), rows, flat]
+    graph = helper.make_graph(nodes, "net", [images], [logits], weights)
+    path = tmp_path / "lstm.onnx"
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(proto.SerializeToString())
+    return str(path)
+
+
+def test_without_gradients_noises_run_and_the_rest_is_skipped(opaque):
+    found = lsa_audit.scan(opaque, arrays(), **FAST, noises=["gaussian", "salt"], layers="all", neurons="all")
+    assert found.model.conversion.opaque == ("ai.onnx::LSTM",)
+    assert [result.perturbation.id for result in found.attacks] == [
+        *("gaussian@linf-0.02", "gaussian@linf-0.1"),
+        *("salt@linf-0.02", "salt@linf-0.1"),
+    ]
+    assert all(result.backwards == 0 for result in found.attacks)
+    skipped = {entry.what: entry for entry in found.skipped}
+    assert {"fgsm@linf-0.02", "fgsm@linf-0.1", "pgd@linf-0.02", "pgd@linf-0.1", "neurons", "gradients"} == set(skipped)
+    assert skipped["pgd@linf-0.1"].reason == "no-gradients"
+    assert "ai.onnx::LSTM" in skipped["pgd@linf-0.1"].detail
+    assert found.graph.walker == "runtime"
+    assert [(layer.name, layer.kind) for layer in found.graph.layers] == [
+        ("/lstm", "learnable"),
+        ("/relu", "activation"),
+        ("/head", "learnable"),
+    ]
+    assert found.neurons == ()
+    for entry in found.sustainability:
+        assert all(measure.mean is not None and measure.mean > 0 for measure in entry.layers)
+
+
+def test_without_gradients_scores_are_enough_to_attack(opaque):
+    settings = {**FAST, "attacks": ["pgd", {"name": "square", "steps": 30}]}
+    found = lsa_audit.scan(opaque, arrays(), **settings, noises=[])
+    assert [result.perturbation.id for result in found.attacks] == ["square@linf-0.02", "square@linf-0.1"]
+    assert not found.inconclusive
+    assert {entry.what for entry in found.skipped} >= {"pgd@linf-0.02", "pgd@linf-0.1"}
+
+
+def test_noise_alone_is_inconclusive(opaque):
+    found = lsa_audit.scan(opaque, arrays(), **FAST, noises=["gaussian"])
+    assert found.inconclusive
+    (finding,) = [finding for finding in found.findings if finding.rule == "attack-health"]
+    assert "No attack ran" in finding.message
+    assert "ai.onnx::LSTM" in finding.message
+
+
+def test_with_nothing_left_to_run_the_record_still_says_why(opaque):
+    found = lsa_audit.scan(opaque, arrays(), **FAST, noises=[])
+    assert (found.attacks, found.sustainability) == ((), ())
+    assert found.inconclusive
+    assert found.clean.total == 30
+    assert len(found.graph.layers) == 3
+
+
+def test_every_report_can_show_a_scan_without_attacks(opaque):
+    from io import StringIO
+
+    from rich.console import Console
+
+    from lsa_audit import report
+    from lsa_audit.report import terminal
+
+    for noises in (["gaussian"], []):
+        found = lsa_audit.scan(opaque, arrays(), **FAST, noises=noises)
+        for _, render in report.FORMATS.values():
+            assert "LSTM" in render(found)
+        with StringIO() as written:
+            Console(file=written, width=80).print(terminal.summary(found))
+            assert "LSTM" in written.getvalue()

@@ -9,13 +9,18 @@ TOLERATED_SHARE = 0.01
 
 
 def find(record: AuditRecord) -> list[Finding]:
-    """Robust verdicts without a usable gradient, logits that are not finite, images that influence each other."""
+    """No attack at all, robust verdicts without a usable gradient, logits that are not finite, images that influence
+    each other."""
     findings = [finding for result in record.attacks for finding in _of_attack(result)]
     if record.graph.batch_independent is False:
         message = (
             "An image's logits depend on the other images in its batch (a batch norm in training mode, or a statistic "
             "over the batch), so no verdict belongs to one image."
         )
+        findings.append(Finding(rule="attack-health", level="error", subject=record.model.name, message=message))
+    if not any(result.perturbation.kind == "attack" for result in record.attacks):
+        why = next((f": {entry.detail}" for entry in record.skipped if entry.reason == "no-gradients"), "")
+        message = f"No attack ran{why}. Noise alone cannot show that a model resists an attack."
         findings.append(Finding(rule="attack-health", level="error", subject=record.model.name, message=message))
     if record.clean.count == 0:
         message = "The model is right on no clean image, so there is nothing that an attack could take away."

@@ -8,11 +8,14 @@ from torch import Tensor, fx, nn
 from .batching import is_static, make_dynamic, traced_batch
 from .fixups import repair
 from .isolation import quiet, untouched, without_caches, without_fast_path
+from .replay import answers, mark_specialized, replayed
 from .structure import operation
 
 
 def export(module: nn.Module, images: Tensor) -> fx.GraphModule:
     """The functional graph of an eval-mode module; parameters and buffers are the module's own tensors.
+
+    A module that branches on values is exported along the branches of the sample; `is_specialized` tells.
 
     Args:
         images: [N >= 3, ...], the sample that is traced.
@@ -20,8 +23,8 @@ def export(module: nn.Module, images: Tensor) -> fx.GraphModule:
     Raises:
         Exception: whatever `torch.export` or the module's forward raises.
 
-    Cost: one trace without arithmetic; more where the forward fixes the batch size, or where the module had cached what
-    it makes of its parameters.
+    Cost: one trace without arithmetic; more where the forward fixes the batch size or asks for values, or where the
+    module had cached what it makes of its parameters.
     """
     graph_module = _trace(module, images)
     idle = _idle_parameters(module, graph_module)
@@ -46,6 +49,19 @@ def _trace(module: nn.Module, images: Tensor) -> fx.GraphModule:
 
 
 def _functional(module: nn.Module, images: Tensor) -> fx.GraphModule:
+    try:
+        return _exported(module, images)
+    except Exception:
+        given = answers(module, images)
+        if not given:
+            raise
+    with replayed(given):
+        graph_module = _exported(module, images)
+    mark_specialized(graph_module)
+    return graph_module
+
+
+def _exported(module: nn.Module, images: Tensor) -> fx.GraphModule:
     dynamic = ({0: torch.export.Dim.AUTO},)
     program = torch.export.export(module, (images,), dynamic_shapes=dynamic, strict=False)
     exported = program.run_decompositions({}).module(check_guards=False)

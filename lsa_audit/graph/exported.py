@@ -14,6 +14,7 @@ from .finding import Found, find, find_blocks
 from .naming import names
 from .neurons import neuron_dims
 from .ownership import flop_counts, parameter_counts, unused
+from .replay import is_specialized
 from .structure import Shape, Structure, analyse, operation
 from .taps import Visitor, run_graph
 from .verification import find_layout, pair_and_triple, per_image_shape, same
@@ -70,6 +71,7 @@ def describe(graph_module: fx.GraphModule, module: nn.Module, images: Tensor, pa
             unassigned += parameters[index]
     info = GraphInfo(
         walker="export",
+        specialized=is_specialized(graph_module),
         parity=parity,
         batch_independent=comparison.independent,
         layers=tuple(layer.info for layer in layers),

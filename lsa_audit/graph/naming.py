@@ -17,16 +17,23 @@ def names(structure: Structure, found: Sequence[Found]) -> list[str]:
     A layer that is all of its module takes the module's path; else a learnable one or a norm takes the path of its
     parameter; else the module's path and the operation. Further calls are numbered: `act`, `act_2`. A block whose name
     is taken ends in `.out`.
+
+    Where a network has `layer_names` (path of a module in it -> name), as one made from a graph file has, layers in
+    these modules take the names that the file gives them, followed by the operation where there are several.
     """
     aliases = _aliases(structure.module)
+    given = _given(structure.module)
+    inside = Counter(structure.calls[layer.node][-1] for layer in found if layer.kind != "block")
     alone = Counter(structure.calls[layer.node][-1] for layer in found if layer.kind not in {"add", "block"})
     taken: set[str] = set()
     result = []
     for layer in found:
         if layer.call is not None:
             base = layer.call.path if layer.call.path not in taken else f"{layer.call.path}.out"
+        elif (call := structure.calls[layer.node][-1]).path in given:
+            base = given[call.path] if inside[call] == 1 else f"{given[call.path]}.{layer.op}"
         else:
-            base = _base(structure, layer, alone[structure.calls[layer.node][-1]] == 1, aliases)
+            base = _base(structure, layer, alone[call] == 1, aliases)
         result.append(unique(base, taken))
     return result
 
@@ -74,4 +81,15 @@ def _aliases(module: nn.Module) -> Mapping[int, list[str]]:
     found: dict[int, list[str]] = defaultdict(list)
     for name, parameter in module.named_parameters(remove_duplicate=False):
         found[id(parameter)].append(name.removeprefix(f"{NETWORK}."))
+    return found
+
+
+def _given(module: nn.Module) -> Mapping[str, str]:
+    """Path of a module within the network -> what the file calls it; the network may wrap the one that knows."""
+    network = module.get_submodule(NETWORK)
+    found: dict[str, str] = {}
+    for path, inner in network.named_modules():
+        known = getattr(inner, "layer_names", None)
+        if isinstance(known, Mapping):
+            found.update({f"{path}.{place}" if path else place: name for place, name in known.items()})
     return found

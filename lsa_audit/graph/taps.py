@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor, fx
 
+from ..models.base import Opaque, PixelModel
 from .base import Graph, Layer, Layout, split_batch
 from .hooks import run_hooked
 
@@ -29,6 +30,7 @@ def run(
 
     Raises:
         KeyError: no layer has that name.
+        ValueError: a visitor wants to replace a value of a model that only its own runtime can run.
         Exception: whatever the model or a visitor raises; no hook stays behind.
 
     Cost: one forward.
@@ -39,7 +41,10 @@ def run(
         places[layers[name].site if at == "site" else layers[name].drop_site].append(visitor)
     if isinstance(graph.module, fx.GraphModule):
         return run_graph(graph.module, images, places)
-    return run_hooked(graph.module, images, {place: _in_turn(listed) for place, listed in places.items()})
+    in_turn = {place: _in_turn(listed) for place, listed in places.items()}
+    if isinstance(graph.module, PixelModel) and isinstance(graph.module.network, Opaque):
+        return run_opaque(graph.module, graph.module.network, images, in_turn)
+    return run_hooked(graph.module, images, in_turn)
 
 
 def run_graph(module: fx.GraphModule, images: Tensor, places: Mapping[str, list[Visitor]]) -> Tensor:
@@ -50,6 +55,23 @@ def run_graph(module: fx.GraphModule, images: Tensor, places: Mapping[str, list[
     if not isinstance(logits, Tensor):
         raise TypeError(f"the graph returned a {type(logits).__name__}")
     return logits
+
+
+def run_opaque(module: PixelModel, network: Opaque, images: Tensor, visitors: Mapping[str, Visitor]) -> Tensor:
+    """The same for a PixelModel around an opaque network, with visitors by the name of the value in the file.
+
+    All values are held at once, and seen only after the run.
+
+    Raises:
+        ValueError: a visitor wants to replace a value.
+    """
+    logits, values = network.run_with(module.prepare(images), visitors)
+    for name, visitor in visitors.items():
+        value = values.pop(name)
+        replaced = visitor(value)
+        if replaced is not None and replaced is not value:
+            raise ValueError(f"{name} lies inside a runtime, where values can be read but not replaced")
+    return module.complete(logits)
 
 
 def per_image(layer: Layer, value: Tensor, count: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
-from ..models.base import Model
+from ..models.base import Model, Opaque
 from ..models.state import preserved
 from ..records import Skipped
 from .base import Graph
@@ -13,6 +13,7 @@ from .export import export
 from .exported import describe
 from .hooked import describe_hooked
 from .isolation import untouched
+from .opaque import describe_opaque
 from .taps import run_graph
 from .verification import TOLERANCE, probe_images, relative_difference
 
@@ -25,7 +26,8 @@ def walk(model: Model, images: Tensor) -> Graph:
     The model is exported as one functional graph. Where that fails, or the graph's logits differ from the model's by
     more than 1e-4 of the largest, module hooks serve instead and `info.skipped` says why. Layer names are the network's
     own. A layer whose value cannot be split into images becomes a `Skipped`. The parameters of all layers plus
-    `unassigned_parameters` are the model's own count.
+    `unassigned_parameters` are the model's own count. A model that only its own runtime can run is described by what
+    that runtime shows.
 
     Args:
         model: its module is run in eval mode, and comes out as it went in.
@@ -41,6 +43,8 @@ def walk(model: Model, images: Tensor) -> Graph:
         raise ValueError(f"walking takes three images, not {len(images)}")
     module = model.module
     with preserved(module), untouched(module):
+        if isinstance(module.network, Opaque):
+            return describe_opaque(module, module.network, probe_images(images))
         references = _logits(module, images)
         probes = probe_images(images)
         try:

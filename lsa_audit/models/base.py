@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -41,6 +41,49 @@ class Preprocessing:
     network_shape: tuple[int, ...] | None = None
 
 
+@dataclass(frozen=True)
+class Intermediate:
+    """A value inside an `Opaque` network: what one operation of the file puts out.
+
+    Attributes:
+        name: of the operation, as in the file.
+        operation: its kind, as the file calls it.
+        value: name of what it puts out first.
+        operands: names of those of its inputs that depend on the images, in order.
+        parameters: weights that no operation before it reads.
+    """
+
+    name: str
+    operation: str
+    value: str
+    operands: tuple[str, ...]
+    parameters: int
+
+
+class Opaque(nn.Module):
+    """A network that only its own runtime can run: no gradients, no parameters to see, but values to read.
+
+    Attributes:
+        because: the operations for which it is one, or another reason.
+        input_name: of the value that the images are.
+        parameter_count: of the file.
+        weights_sha256: over names, shapes, types and bytes of the file's tensors.
+    """
+
+    because: tuple[str, ...]
+    input_name: str
+    parameter_count: int
+    weights_sha256: str
+
+    def intermediates(self) -> tuple[Intermediate, ...]:
+        """The values that depend on the images, in the order of the file."""
+        raise NotImplementedError
+
+    def run_with(self, images: Tensor, values: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The logits for what the network takes, and the named values."""
+        raise NotImplementedError
+
+
 class PixelModel(nn.Module):
     """Pixels in [0, 1] to logits [N, K]: normalises, lays the images out as the network wants them, calls the network,
     and gives a single-logit head its second class.
@@ -63,10 +106,11 @@ class PixelModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] or [N, F] in [0, 1] -> logits [N, K]."""
-        logits: Tensor = self.network(self.prepare(images))
-        if self.binary:
-            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        return logits
+        return self.complete(self.network(self.prepare(images)))
+
+    def complete(self, logits: Tensor) -> Tensor:
+        """What the network returned, with the second class of a single-logit head."""
+        return torch.cat([torch.zeros_like(logits), logits], dim=1) if self.binary else logits
 
     def prepare(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] or [N, F] in [0, 1] -> what the network takes."""
@@ -214,14 +258,17 @@ def describe(model: Model) -> ModelInfo:
         ModelError: `fit` has not been called yet.
     """
     input_shape, classes = model.settled
+    network = model.module.network
     return ModelInfo(
         name=model.name,
         source=model.source,
         architecture=model.architecture,
         weights=model.weights,
-        weights_sha256=weights_sha256(model.module.network),
+        weights_sha256=weights_sha256(network),
         checkpoint_sha256=model.checkpoint_sha256,
-        parameters=sum(p.numel() for p in model.module.parameters()),
+        parameters=network.parameter_count
+        if isinstance(network, Opaque)
+        else sum(parameter.numel() for parameter in network.parameters()),
         input_shape=input_shape,
         classes=classes,
         mean=model.preprocessing.mean,
@@ -236,6 +283,8 @@ def describe(model: Model) -> ModelInfo:
 
 def weights_sha256(network: nn.Module) -> str:
     """SHA-256 over names, shapes, types and bytes of all parameters and buffers, in sorted order of their names."""
+    if isinstance(network, Opaque):
+        return network.weights_sha256
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict(keep_vars=True).items()):
         if not isinstance(tensor, Tensor):

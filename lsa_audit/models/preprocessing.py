@@ -82,7 +82,7 @@ def settle(request: ModelRequest, metadata: Preprocessing, network: nn.Module) -
         std=metadata.std if request.std is None else tuple(request.std),
         source=_source(request, metadata),
         input_shape=metadata.input_shape if request.input_shape is None else tuple(request.input_shape),
-        channels=first_channels(network),
+        channels=first_channels(network) or metadata.channels,
     )
     _check_shape(settled.input_shape)
     _check_values(settled)

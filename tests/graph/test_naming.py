@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -73,6 +74,46 @@ def test_a_block_whose_name_is_taken_ends_in_out():
     network = nn.Sequential(Odd(), nn.Linear(4, 2))
     network.shape = (4,)
     assert names_of(network) == ["0.0", "0", "0.relu", "0.out", "1"]
+
+
+class Graph(nn.Module):
+    """Steps that know what a file calls them."""
+
+    shape = (4,)
+    layer_names = {"steps.a": "/first/Gemm", "steps.b": "/act", "steps.c": "/sum"}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.ModuleDict({"a": nn.Linear(4, 4), "b": nn.ReLU(), "c": Both(), "d": nn.Linear(4, 2)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.steps["b"](self.steps["a"](x))
+        return self.steps["d"](self.steps["c"](x, y))
+
+
+class Both(nn.Module):
+    """A sum and two activations in one module."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return functional.relu(torch.tanh(x + y))
+
+
+class Wrapped(nn.Module):
+    """A network around one that knows names."""
+
+    shape = (4,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = Graph()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+
+@pytest.mark.parametrize(("network", "last"), [(Graph, "steps.d"), (Wrapped, "network.steps.d")])
+def test_a_network_may_name_its_layers(network, last):
+    assert names_of(network()) == ["/first/Gemm", "/act", "/sum.add", "/sum.tanh", "/sum.relu", last]
 
 
 def test_a_name_is_given_once():

@@ -165,7 +165,7 @@ class Raising(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
-        if self.calls.item() > self.allowed:
+        if float(self.calls.numpy()) > self.allowed:
             raise ArithmeticError("one call too many")
         return self.fc(x)
 

@@ -1,0 +1,146 @@
+"""Loads ONNX files: converted to an ordinary network where every operation has a converter, else as a black box."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ModelError, UsageError
+from ...records import Conversion
+from ..assembly import Built, assemble
+from ..base import Model, Preprocessing, Reference
+from ..request import ModelRequest
+from ..static_batch import FixedBatch
+from .black_box import BlackBox
+from .importer import Imported, import_graph
+from .inputs import Taken, take
+from .operations.base import UnsupportedError
+from .reading import Source, read
+from .runtime import Comparison, Program, compare
+
+COMPARED_IMAGES = 2
+SOFTMAX_NOTE = "the file ends in a Softmax: its outputs are probabilities, whose gradients fade where the model is sure"
+
+
+def load(request: ModelRequest) -> Model:
+    """The network of an ONNX file, compared with what onnxruntime makes of the file.
+
+    A file with operations that have no converter, or whose conversion gives other logits than onnxruntime, runs in
+    onnxruntime itself: `Model.differentiable` is False, and the reason is in `conversion.opaque`.
+
+    Raises:
+        UnsafeError: the file is above a limit, untrue about its sizes, or reaches out of its folder.
+        ModelError: it is damaged or no classifier, or needs onnxruntime and that is missing or cannot run it.
+        UsageError: its input leaves the layout open, or contradicts the request.
+
+    Cost: reading the file, and some forwards on two images where onnxruntime is installed.
+    """
+    if request.checkpoint is not None:
+        raise UsageError(f"{Path(request.spec).name} carries its own weights", "leave --checkpoint out")
+    source = read(Path(request.spec), request.limits)
+    taken = take(source, request)
+    try:
+        imported = import_graph(source.proto, source.name)
+    except UnsupportedError as error:
+        return _black_box(request, source, taken, error.operations)
+    network = imported.network if imported.batch is None else FixedBatch(imported.network, imported.batch)
+    source = replace(source, batch=imported.batch)
+    compared, reference = _compare(network, source, taken, imported)
+    if not compared.close:
+        return _black_box(request, source, taken, (compared.detail,))
+    conversion = Conversion(
+        file=source.name,
+        sha256=source.sha256,
+        format=source.format,
+        reference=compared.reference,
+        parity=compared.parity,
+        parity_detail=compared.detail,
+        static_batch=source.batch,
+        straight_through=imported.straight_through,
+    )
+    return assemble(request, "onnx", _built(source, taken, network, conversion, imported.notes, reference))
+
+
+def _black_box(request: ModelRequest, source: Source, taken: Taken, because: tuple[str, ...]) -> Model:
+    try:
+        network = BlackBox(source, because)
+    except ModelError as error:
+        what = f"{source.name} runs in onnxruntime only, because of {', '.join(because)}, and {error.what}"
+        raise ModelError(what, error.hint) from error
+    conversion = Conversion(
+        file=source.name,
+        sha256=source.sha256,
+        format=source.format,
+        parity_detail=f"run by {network.runtime} itself",
+        static_batch=source.batch,
+        opaque=because,
+    )
+    return assemble(request, "onnx", _built(source, taken, network, conversion, (), None))
+
+
+def _built(
+    source: Source,
+    taken: Taken,
+    network: nn.Module,
+    conversion: Conversion,
+    notes: tuple[str, ...],
+    reference: Reference | None,
+) -> Built:
+    provenance = {"layout": taken.origin}
+    if None not in source.input_shape:
+        provenance["input size"] = "the file"
+    if source.classes is not None:
+        provenance["classes"] = "the file"
+    return Built(
+        network=network,
+        name=source.name,
+        architecture=f"ONNX graph of {len(source.proto.graph.node)} nodes",
+        weights="in the file",
+        metadata=Preprocessing(
+            input_shape=taken.input_shape,
+            layout=taken.layout,
+            network_shape=taken.network_shape,
+            channels=taken.channels,
+        ),
+        classes=source.classes,
+        notes=(*notes, SOFTMAX_NOTE) if _ends_in_softmax(source) else notes,
+        provenance=provenance,
+        conversion=conversion,
+        reference=reference,
+    )
+
+
+def _compare(
+    network: nn.Module, source: Source, taken: Taken, imported: Imported
+) -> tuple[Comparison, Reference | None]:
+    """What a comparison with onnxruntime on seeded random images in [0, 1) shows; where the size of the images is open,
+    the file's own program, for a comparison at the first run.
+
+    Raises:
+        UsageError: the size is open, and a comparison at the first run, by the strict tolerance, would be unfair.
+        ModelError: neither the network nor onnxruntime runs.
+    """
+    try:
+        program = Program(source, exact=True)
+    except ModelError as error:
+        return Comparison(None, None, f"not compared: {error}", close=True), None
+    rounds = bool(imported.straight_through)
+    if taken.sample_shape is not None:
+        generator = torch.Generator().manual_seed(0)
+        images = torch.rand((source.batch or COMPARED_IMAGES, *taken.sample_shape), generator=generator)
+        return compare(network, program, images, rounds=rounds), None
+    if rounds or source.half:
+        what = f"{source.name} leaves the size of its images open, and rounds their values"
+        raise UsageError(what, "give --input-size CxHxW, so that its conversion can be compared with the file")
+
+    def reference(images: Tensor) -> Tensor:
+        return program(images.cpu())[source.output_name].to(images.device)
+
+    return Comparison(program.name, None, "", close=True), reference
+
+
+def _ends_in_softmax(source: Source) -> bool:
+    return any(node.op_type == "Softmax" and source.output_name in node.output for node in source.proto.graph.node)

@@ -1,0 +1,115 @@
+"""Fills a network with the steps of a graph, and with the constants that they read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from .constants import Constant, described, hold, is_small
+from .import_nodes import Raw
+from .operations import OPERATIONS
+from .operations.base import UnsupportedError
+from .operations.shapes import NUMERIC
+from .steps import Call, Held, Network, Read
+
+MAKE_NUMBERS = frozenset({"Shape", "Size", "ConstantOfShape", "Range"})
+STATISTICS: Mapping[str, tuple[int, ...]] = {"BatchNormalization": (3, 4)}
+
+
+def with_bias(nodes: Sequence[Raw], constants: Mapping[str, Constant], output: str) -> list[Raw]:
+    """Let each MatMul with a weight take in the addition of a bias that alone reads its product."""
+    readers = Counter(name for node in nodes for name in node.inputs)
+    products = {
+        node.outputs[0]: node
+        for node in nodes
+        if node.op_type == "MatMul" and len(_shape(constants, node.inputs[1])) == 2 and readers[node.outputs[0]] == 1
+    }
+    products.pop(output, None)
+    joined: dict[int, Raw | None] = {}
+    for node in nodes:
+        if node.op_type != "Add":
+            continue
+        product, bias = node.inputs if node.inputs[0] in products else node.inputs[::-1]
+        if product not in products or bias not in constants or not constants[bias].trained:
+            continue
+        source = products[product]
+        if _shape(constants, bias) == _shape(constants, source.inputs[1])[1:]:
+            joined[source.index] = replace(source, inputs=(*source.inputs, bias), outputs=node.outputs)
+            joined[node.index] = None
+    chosen = [joined.get(node.index, node) for node in nodes]
+    return [node for node in chosen if node is not None]
+
+
+def _shape(constants: Mapping[str, Constant], name: str) -> tuple[int, ...]:
+    """Of a constant tensor, else empty."""
+    value = constants[name].value if name in constants else None
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+class Assembly:
+    """Appends the nodes of a graph to a network.
+
+    Args:
+        constants: by the name of the value.
+        output: name of the logits.
+    """
+
+    def __init__(self, network: Network, constants: Mapping[str, Constant], opset: int, output: str) -> None:
+        self.network, self.constants, self.opset, self.output = network, constants, opset, output
+        self.held: dict[tuple[str, bool], Held] = {}
+        self.numeric: set[str] = set()
+
+    def add(self, nodes: Sequence[Raw]) -> None:
+        """Append all nodes.
+
+        Raises:
+            UnsupportedError: uses of operations that have no converter, all of them.
+        """
+        readers = {name: node.index for node in nodes for name in node.inputs} | {self.output: -1}
+        refused = []
+        for node in nodes:
+            used = tuple(name in readers for name in node.outputs)
+            step = described(node, self.opset, self.constants, used)
+            reason = OPERATIONS[node.op_type].refuses(step)
+            if reason:
+                refused.append(f"ai.onnx::{node.op_type} ({reason})")
+            ended = [name for name in node.inputs if name not in self.constants and readers[name] == node.index]
+            unread = [name for name in node.outputs if name not in readers]
+            call = Call(
+                step=f"{node.op_type}_{node.index}",
+                operands=self._operands(node),
+                outputs=node.outputs,
+                finished=tuple(dict.fromkeys((*ended, *unread))),
+            )
+            self.network.add(step, call)
+        if refused:
+            raise UnsupportedError(tuple(dict.fromkeys(refused)))
+
+    def _operands(self, node: Raw) -> tuple[object, ...]:
+        computed = [name for name in node.inputs if name and name not in self.constants]
+        on_numbers = node.op_type in NUMERIC and all(name in self.numeric for name in computed)
+        if on_numbers or node.op_type in MAKE_NUMBERS:
+            self.numeric.update(node.outputs)
+        return tuple(
+            Read(name) if name in computed else self._constant(node, place, name, on_numbers)
+            for place, name in enumerate(node.inputs)
+        )
+
+    def _constant(self, node: Raw, place: int, name: str, on_numbers: bool) -> object:
+        if not name:
+            return None
+        constant = self.constants[name]
+        if not isinstance(constant.value, Tensor):
+            return constant.value
+        if place in OPERATIONS[node.op_type].numbers or constant.value.dim() == 0:
+            return constant.value.tolist()
+        if on_numbers and is_small(constant.value):
+            return constant.value.tolist()
+        # exporters store equal tensors once, and statistics that are also a weight would ask for a gradient
+        trained = constant.trained and place not in STATISTICS.get(node.op_type, ())
+        if (name, trained) not in self.held:
+            self.held[name, trained] = Held(hold(self.network, replace(constant, trained=trained)))
+        return self.held[name, trained]
