@@ -1,0 +1,126 @@
+"""Loads TorchScript files: traced, scripted or frozen, with control flow, as ordinary modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ModelError
+from ...records import Conversion, ModelSource
+from .. import archives
+from ..assembly import Built, assemble
+from ..base import Model
+from ..request import ModelRequest
+from .classifier import logits_of
+from .compiler import Library, compile_all
+from .inspection import AGAIN_HINT, inspect, inspect_graphs
+from .objects import Scripted
+from .roles import nodes_of
+from .tree import module_types, rebuild, walk
+
+SOURCE: ModelSource = "torchscript"
+
+
+def load(request: ModelRequest) -> Model:
+    """The network of a TorchScript file, its modules rebuilt under their own names.
+
+    The file is inspected before torch reads it, and its graphs before anything of them runs.
+
+    Raises:
+        UsageError: a wrong mean, std or input size.
+        ModelError: no such file, not one that this torch reads, or an operation that only TorchScript has.
+        UnsafeError: malformed, above a limit, or code that is not on the allow-list and not trusted.
+
+    Cost: reading the file; no forward.
+    """
+    path = Path(request.spec)
+    archive = archives.check(path, request.limits)
+    digest = archives.sha256(path)
+    trusted = request.trusts(digest)
+    inspect(archive, request.limits, trusted)
+    functions, script = _read(path)
+    if not trusted:
+        inspect_graphs(path.name, functions)
+    _check_forward(path.name, script)
+    trained = _stop_training(script)
+    library = Library(module_types(script))
+    compile_all(library, functions)
+    network = rebuild(script, library)
+    forward = script._get_method("forward")
+
+    def reference(images: Tensor) -> Tensor:
+        return logits_of(forward(images.cpu())).to(images.device)
+
+    built = Built(
+        network=network,
+        name=path.name,
+        architecture=type(network).__name__,
+        weights="in the file",
+        notes=tuple(_notes(script, trained)),
+        conversion=Conversion(
+            file=path.name,
+            sha256=digest,
+            format=f"TorchScript, {_origin(functions, network)}",
+            reference="the file's own program in TorchScript",
+        ),
+        reference=reference,
+    )
+    return assemble(request, SOURCE, built)
+
+
+def _read(path: Path) -> tuple[list[Any], Any]:
+    """All functions and methods of the file, and its outermost module."""
+    unit: Any = torch._C.CompilationUnit()
+    read: Any = torch._C.import_ir_module
+    try:
+        # What torch.jit.load does, with a hold on the functions that the modules call.
+        script = read(unit, str(path), torch.device("cpu"), {}, False)
+    except RuntimeError as error:
+        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        raise ModelError(f"{path.name} cannot be read by PyTorch {torch.__version__}: {reason}", AGAIN_HINT) from error
+    return unit.get_functions(), script
+
+
+def _check_forward(name: str, script: Any) -> None:
+    """Whether a forward takes images alone, and nothing stands around it.
+
+    Raises:
+        ModelError: neither can be run as a classifier.
+    """
+    if not script._has_method("forward"):
+        raise ModelError(f"{name} has no forward", AGAIN_HINT)
+    taken = script._get_method("forward").schema.arguments[1:]
+    if not taken or any(not argument.has_default_value() for argument in taken[1:]):
+        listed = ", ".join(argument.name for argument in taken)
+        raise ModelError(f"{name} takes ({listed}), not images alone", "wrap it in a module that takes images only")
+    if any(module._get_forward_hooks() or module._get_forward_pre_hooks() for _, module in walk(script)):
+        raise ModelError(f"{name} carries forward hooks, which are not supported", "script the model without them")
+
+
+def _stop_training(script: Any) -> bool:
+    """Put every module into eval mode, the program that the network is compared with too; whether any was not."""
+    training = [module for _, module in walk(script) if module.hasattr("training") and module.getattr("training")]
+    for module in training:
+        module.setattr("training", False)
+    return bool(training)
+
+
+def _notes(script: Any, trained: bool) -> Iterator[str]:
+    if trained:
+        yield "the file was saved in training mode; it is audited in eval mode"
+    (returned,) = script._get_method("forward").schema.returns
+    if str(returned.type) != "Tensor":
+        yield f"the model returns {returned.type}; its first tensor [N, K] is taken for the logits"
+
+
+def _origin(functions: Sequence[Any], network: nn.Module) -> str:
+    """How the file was made, as far as can be told."""
+    if not any(isinstance(child, Scripted) for child in network.children()) and not network._parameters:
+        return "frozen"
+    plain = all(function.name.rstrip("0123456789") == "forward" for function in functions)
+    branches = any(node.kind() in ("prim::If", "prim::Loop") for one in functions for node in nodes_of(one.graph))
+    return "traced" if plain and not branches else "scripted"
