@@ -1,0 +1,134 @@
+"""The module tree of the original network, rebuilt around the operations of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..static_batch import in_groups
+from .program import Call, Operation, Program, Values, start
+
+
+class Scope(nn.Module):
+    """One module of the original network: its tensors, its submodules, and what ran in each of its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recorded_calls: list[list[Operation | Step]] = []
+
+    def forward(self, values: Values, call: int) -> None:
+        """Run one recorded call on the values of the whole program."""
+        run_steps(self.recorded_calls[call], values)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of a submodule, as one step of its caller."""
+
+    module: Scope
+    call: int
+
+
+class ExportedNetwork(nn.Module):
+    """A program of torch.export as an ordinary network: images to logits [N, K].
+
+    Attributes:
+        group_size: the only batch size that the operations are right for; None: any.
+    """
+
+    def __init__(self, program: Program, tensors: Mapping[str, Tensor], group_size: int | None) -> None:
+        super().__init__()
+        self.recorded_program = program
+        self.group_size = group_size
+        self.recorded_steps: list[Operation | Step] = []
+        _plant(self, program, tensors)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images [N, ...], laid out as the file wants them, to logits [N, K]."""
+        return self._run(images) if self.group_size is None else in_groups(self._run, images, self.group_size)
+
+    def _run(self, images: Tensor) -> Tensor:
+        parameters = self.named_parameters(remove_duplicate=False)
+        tensors = {**dict(parameters), **dict(self.named_buffers(remove_duplicate=False))}
+        values = start(self.recorded_program, tensors, images)
+        run_steps(self.recorded_steps, values)
+        logits: Tensor = values[self.recorded_program.output]
+        return logits
+
+
+def run_steps(steps: Sequence[Operation | Step], values: Values) -> None:
+    """Run operations and calls of submodules in order."""
+    for step in steps:
+        if isinstance(step, Operation):
+            step.run(values)
+        else:
+            step.module(values, step.call)
+
+
+def _plant(network: ExportedNetwork, program: Program, tensors: Mapping[str, Tensor]) -> None:
+    """Make the modules, put the tensors where the file names them, and hand each call its operations."""
+    modules = _modules(network, program)
+    for name in dict.fromkeys(program.tensors.values()):
+        path, _, leaf = name.rpartition(".")
+        owner = modules[path]
+        if name in program.parameters and tensors[name].is_floating_point():
+            owner.register_parameter(leaf, nn.Parameter(tensors[name]))
+        else:
+            owner.register_buffer(leaf, tensors[name])
+    network.recorded_steps = _nested(program.operations, 0, modules)
+
+
+def _modules(network: ExportedNetwork, program: Program) -> dict[str, nn.Module]:
+    """Every module by its path, with the class names of the original."""
+    kinds = {call.path: call.kind for operation in program.operations for call in operation.calls}
+    paths = {*program.modules, *kinds, *(name.rpartition(".")[0] for name in program.tensors.values())}
+    # A path that is only part of others is that of a container, which nothing calls.
+    paths |= {".".join(path.split(".")[:length]) for path in paths for length in range(1, path.count(".") + 1)}
+    modules: dict[str, nn.Module] = {"": network}
+    for path in sorted(paths - {""}, key=lambda path: path.count(".")):
+        parent, _, leaf = path.rpartition(".")
+        children = {other.removeprefix(f"{path}.") for other in paths if other.startswith(f"{path}.")}
+        listed = bool(children) and all(child.split(".")[0].isdigit() for child in children)
+        modules[path] = _module(kinds.get(path), listed)
+        modules[parent].add_module(leaf, modules[path])
+    return modules
+
+
+def _module(kind: str | None, listed: bool) -> nn.Module:
+    """A scope that goes by the class name of the original; lists stay lists, so that their entries count as units."""
+    if kind is None:
+        return nn.ModuleList() if listed else nn.Module()
+    bases = (Scope, nn.Sequential) if listed or kind == "Sequential" else (Scope,)
+    module: nn.Module = type(kind if kind.isidentifier() else "Module", bases, {})()
+    return module
+
+
+def _nested(operations: Sequence[Operation], depth: int, modules: Mapping[str, nn.Module]) -> list[Operation | Step]:
+    """Steps of one call: neighbouring operations of the same inner call become one step."""
+    steps: list[Operation | Step] = []
+    position = 0
+    while position < len(operations):
+        call = _inner(operations[position], depth)
+        end = position + 1
+        if call is None:
+            steps.append(operations[position])
+        else:
+            while end < len(operations) and _inner(operations[end], depth) == call:
+                end += 1
+            steps.append(_step(modules[call.path], _nested(operations[position:end], depth + 1, modules)))
+        position = end
+    return steps
+
+
+def _step(module: nn.Module, steps: list[Operation | Step]) -> Step:
+    assert isinstance(module, Scope)  # noqa: S101 - a path that is called has a kind, hence a scope
+    module.recorded_calls.append(steps)
+    return Step(module, len(module.recorded_calls) - 1)
+
+
+def _inner(operation: Operation, depth: int) -> Call | None:
+    """The module call at this depth below the network itself."""
+    inside = [call for call in operation.calls if call.path]
+    return inside[depth] if depth < len(inside) else None

@@ -1,0 +1,115 @@
+"""Reads parameters, buffers and constants out of a .pt2 archive, in each of the forms that torch has written."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import ModelError, UnsafeError
+from ..archives import Archive, check
+from ..limits import Limits
+from ..pickles import foreign_globals
+from .arguments import DTYPES, EXPORT_HINT
+
+DESCRIPTION_BYTES = 64 * 2**20
+"""More than a hundred times what the description of a large network takes."""
+
+OBJECTS = ("custom_obj", "opaque_obj")
+
+
+def read_tensors(archive: Archive, model: str, limits: Limits, trusted: bool) -> dict[str, Tensor]:
+    """All tensors of one program by their names in the original network, on the CPU.
+
+    Args:
+        model: name of the program in the archive; empty for archives that torch up to 2.7 wrote.
+        trusted: whether a pickle among them may call for code.
+
+    Raises:
+        UnsafeError: a pickle that calls for code, or a tensor larger than its bytes or the limit.
+        ModelError: weights are missing.
+        KeyError, TypeError, ValueError: the description is malformed.
+    """
+    found: dict[str, Tensor] = {}
+    declared = 0
+    for name, tensor in _all(archive, model, limits, trusted):
+        declared += tensor.numel() * tensor.element_size()
+        if declared > limits.total_bytes:
+            raise UnsafeError(f"its tensors claim more than {limits.total_bytes} bytes", "raise the limits")
+        found[name] = tensor
+    return found
+
+
+def _all(archive: Archive, model: str, limits: Limits, trusted: bool) -> Iterator[tuple[str, Tensor]]:
+    for kind, old in (("weights", "serialized_state_dict"), ("constants", "serialized_constants")):
+        folder = f"data/{kind}/"
+        described = f"{folder}{model}_{kind}_config.json"
+        pickled = [name for name in (f"{folder}{model}.pt", f"{old}.pt", f"{old}.json") if name in archive.sizes]
+        if described in archive.sizes:
+            config = json.loads(archive.read(described, DESCRIPTION_BYTES))["config"]
+            yield from _described(archive, folder, config, limits, trusted)
+        elif pickled:
+            payload = _unpickled(archive.read(pickled[0], limits.member_bytes), pickled[0], limits, trusted)
+            yield from ((str(name), value) for name, value in dict(payload).items() if isinstance(value, Tensor))
+        else:
+            raise ModelError(f"{archive.path.name} lacks the {kind} of the program", EXPORT_HINT)
+
+
+def _described(
+    archive: Archive, folder: str, config: Mapping[str, Any], limits: Limits, trusted: bool
+) -> Iterator[tuple[str, Tensor]]:
+    stored: dict[str, bytes] = {}
+    for name, entry in config.items():
+        member = f"{folder}{entry['path_name']}"
+        if entry["path_name"].startswith(OBJECTS):
+            raise UnsafeError(f"{archive.path.name} holds {name}, an object with code of its own", EXPORT_HINT)
+        if member not in stored:
+            stored[member] = archive.read(member, limits.member_bytes)
+        if entry["use_pickle"]:
+            yield name, _unpickled(stored[member], member, limits, trusted)
+        else:
+            yield name, _raw(name, stored[member], entry["tensor_meta"], limits)
+
+
+def _raw(name: str, content: bytes, described: Mapping[str, Any], limits: Limits) -> Tensor:
+    """A tensor out of the raw bytes of its storage."""
+    dtype = DTYPES[described["dtype"]]
+    sizes, strides = ([int(entry["as_int"]) for entry in described[key]] for key in ("sizes", "strides"))
+    offset = int(described["storage_offset"]["as_int"])
+    count = math.prod(sizes)
+    if count * dtype.itemsize > limits.total_bytes:
+        raise UnsafeError(f"{name} claims {count} elements, more than the limits allow", "raise the limits")
+    if min([offset, *sizes, *strides]) < 0 or len(sizes) != len(strides):
+        raise UnsafeError(f"{name} has negative sizes or strides", "copy or download the file again")
+    if count == 0:
+        return torch.empty(sizes, dtype=dtype)
+    if not content:
+        raise ModelError(f"{name} has no values", "save the program with its weights")
+    reach = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
+    if (reach + 1) * dtype.itemsize > len(content):
+        raise UnsafeError(f"{name} reaches beyond its bytes", "copy or download the file again")
+    storage = torch.frombuffer(bytearray(content), dtype=dtype)
+    view = storage.as_strided(sizes, strides, offset)
+    # Expanded tensors share elements, which an in-place operation or an optimiser may not write to.
+    return view if count == len(storage) else view.clone()
+
+
+def _unpickled(content: bytes, member: str, limits: Limits, trusted: bool) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tensors.pt"
+        path.write_bytes(content)
+        check(path, limits)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=not trusted)
+        except Exception as error:
+            needed = foreign_globals(path)
+            if needed and not trusted:
+                what = f"{member} calls for code ({', '.join(needed[:4])})"
+                raise UnsafeError(what, "give --allow-code if you trust the file") from error
+            raise ModelError(f"{member} cannot be read", "copy or download the file again") from error
