@@ -43,7 +43,8 @@ ALLOWED: dict[str, set[str]] = {
     "plan": LEAVES | {"profile", "attacks"},
     "stages": LEAVES | {"profile", "progress", "models", "data", "attacks", "probes"},
     "audit": LEAVES | STAGES,
-    "cli": LEAVES | {"profile", "audit", "attacks", "data", "report"},
+    "doctor": {"errors"},
+    "cli": LEAVES | {"profile", "audit", "attacks", "data", "report", "doctor"},
 }
 
 

@@ -28,7 +28,7 @@ def test_every_option_in_the_readme_exists():
 
 
 def test_every_command_in_the_readme_exists():
-    named = set(re.findall(r"lsa-audit (scan|layers|demo|init|list|[a-z]+)\b", README))
+    named = set(re.findall(r"lsa-audit (scan|layers|demo|init|list|doctor|[a-z]+)\b", README))
     commands = set(typer.main.get_command(app).commands)
     assert {"scan", "layers", "init", "list"} <= named <= commands
 

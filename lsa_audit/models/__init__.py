@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ModelError, UsageError
-from . import builtin, factory, timm
+from . import builtin, factory, pickled, timm
 from .base import Model, PixelModel, Preprocessing, describe, fit
+from .files import FileKind, mismatch, sniff
 from .module import from_module
 from .request import ModelRequest
+from .sidecar import with_sidecar
 
 __all__ = [
+    "FILE_LOADERS",
     "LOADERS",
     "Model",
     "ModelRequest",
@@ -29,7 +33,51 @@ LOADERS: dict[str, Callable[[ModelRequest], Model]] = {
     "factory": factory.load,
 }
 
-MODEL_FILES = (".bin", ".ckpt", ".model", ".onnx", ".pickle", ".pkl", ".pt", ".pt2", ".pth", ".safetensors", ".th")
+
+# The loaders of files are imported when one is met: the onnx package alone takes a good part of a second.
+def _torchscript(request: ModelRequest) -> Model:
+    from . import torchscript
+
+    return torchscript.load(request)
+
+
+def _exported(request: ModelRequest) -> Model:
+    from . import exported
+
+    return exported.load(request)
+
+
+def _onnx(request: ModelRequest) -> Model:
+    from . import onnx
+
+    return onnx.load(request)
+
+
+def _checkpoint(request: ModelRequest) -> Model:
+    """A file of weights, loaded into the architecture that the user or the sidecar names."""
+    if request.checkpoint is not None:
+        raise UsageError(f"{request.spec} is a checkpoint, and --checkpoint names another", "give one of them")
+    if request.arch is None:
+        return pickled.load(request)
+    loader = _by_name(request.arch)
+    if loader is None:
+        raise UsageError(f"--arch {request.arch} is a file, not an architecture", "give a timm name or FILE.py:FACTORY")
+    return LOADERS[loader](replace(request, spec=request.arch, checkpoint=Path(request.spec)))
+
+
+FILE_LOADERS: dict[FileKind, Callable[[ModelRequest], Model]] = {
+    "torchscript": _torchscript,
+    "lite": _torchscript,
+    "exported": _exported,
+    "onnx": _onnx,
+    "checkpoint": _checkpoint,
+    "safetensors": _checkpoint,
+}
+
+MODEL_FILES = (
+    *(".bin", ".ckpt", ".model", ".onnx", ".pickle", ".pkl", ".pt", ".pt2", ".pth", ".ptl", ".pts"),
+    *(".safetensors", ".th", ".torchscript"),
+)
 
 
 def load(request: ModelRequest) -> Model:
@@ -38,27 +86,55 @@ def load(request: ModelRequest) -> Model:
     Raises:
         UsageError: contradicting options, or a wrong mean, std or input size.
         ModelError: no such model, or it cannot be built or loaded.
-        UnsafeError: the checkpoint carries code.
+        UnsafeError: a file carries code that is not on the allow-list, or is an oversized or malformed archive.
     """
     if request.checkpoint is not None and request.random_weights:
         raise UsageError("--checkpoint and --random-weights contradict each other", "give one of them")
-    return LOADERS[_loader(request.spec)](request)
+    loader = _by_name(request.spec)
+    if loader is None:
+        return _load_file(request)
+    if request.arch is not None:
+        raise UsageError(f"--arch goes with a checkpoint file, and {request.spec} is none", "leave --arch out")
+    return LOADERS[loader](request)
 
 
-def _loader(spec: str) -> str:
+def _load_file(request: ModelRequest) -> Model:
+    path = Path(request.spec)
+    kind = sniff(path, request.limits)
+    request = with_sidecar(request)
+    if kind not in ("checkpoint", "safetensors") and request.arch is not None and "arch" not in request.origins:
+        raise UsageError(f"--arch goes with a checkpoint, and {path.name} carries its own graph", "leave --arch out")
+    if request.random_weights:
+        raise UsageError(f"--random-weights contradicts the weights in {path.name}", "leave it out")
+    model = FILE_LOADERS[kind](request)
+    note = mismatch(path, kind)
+    return model if note is None else replace(model, notes=(*model.notes, note))
+
+
+def _by_name(spec: str) -> str | None:
+    """Who loads this, a key of LOADERS; None for a file."""
     if spec in builtin.BUILTINS:
         return "builtin"
     if spec.startswith((*timm.HUB_PREFIXES, timm.OWN_PREFIX)):
         return "timm"
+    path = Path(spec)
+    if spec and _exists(path) and path.suffix != ".py" and not timm.is_registered(spec):
+        return None
     if ":" in spec:
         return "factory"
-    path = Path(spec)
     if path.suffix == ".py":
         missing = "" if path.is_file() else " (and there is no such file)"
         raise ModelError(f"{spec} names no factory{missing}", f"write {spec}:FACTORY")
-    if path.suffix in MODEL_FILES or (path.is_file() and not timm.is_registered(spec)):
-        what = f"{spec} is a checkpoint file, not a model" if path.exists() else f"there is no file {spec}"
-        raise ModelError(what, "a checkpoint goes with a timm name or FILE.py:FACTORY, as --checkpoint FILE")
+    if path.suffix in MODEL_FILES:
+        raise ModelError(f"there is no file {spec}", "check the path")
     if len(path.parts) > 1:
         raise ModelError(f"{spec} is neither a model name nor a file", "write a timm name or FILE.py:FACTORY")
     return "timm"
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return path.is_symlink()
+    return True

@@ -50,7 +50,7 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
     """
     weights, digest, notes = built.weights, None, built.notes
     if request.checkpoint is not None:
-        weights, digest = restore(built.network, request.checkpoint)
+        weights, digest = restore(built.network, request.checkpoint, request.limits, request.trusts)
     elif request.random_weights:
         weights, notes = f"random, seed {request.seed}", (*notes, RANDOM_NOTE)
     preprocessing = settle(request, built.metadata, built.network)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import pickle
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,33 +13,72 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError, UnsafeError
-from .pickles import foreign_globals
+from .archives import LIMIT_HINT, opened, sha256
+from .declared import check_declared
+from .files import NAMES, sniff
+from .limits import Limits
+from .pickles import scan
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params")
 PREFIXES = ("module.", "_orig_mod.")
 SHOWN = 4
 STATE_DICT_HINT = "save the weights with torch.save(model.state_dict(), ...) or as safetensors"
+TRUST_HINT = f"{STATE_DICT_HINT}, or run its code with --allow-code"
 
 
-def load_state_dict(path: Path) -> tuple[dict[str, Tensor], str]:
+def load_state_dict(
+    path: Path, limits: Limits | None = None, trusts: Callable[[str], bool] | None = None
+) -> tuple[dict[str, Tensor], str]:
     """The weights of a checkpoint file and the file's SHA-256.
 
-    `.safetensors` files are read by safetensors, everything else by torch's restricted unpickler (zip and legacy
-    files), so no code of the file runs. Wrappers such as `state_dict` and prefixes such as `module.` that all names
-    carry are taken off.
+    safetensors files are read by safetensors, everything else by torch's restricted unpickler (zip and legacy files),
+    so no code of the file runs; before that, what the file declares is held against what it has. Wrappers such as
+    `state_dict` and prefixes such as `module.` that all names carry are taken off.
+
+    Args:
+        limits: on sizes; None: the defaults.
+        trusts: whether code of the file with this SHA-256 may run; None: no.
 
     Raises:
-        UnsafeError: a pickle that needs more than tensors and plain values.
+        UnsafeError: a pickle that calls for code and is not trusted, a malformed archive, false or too large sizes.
         ModelError: missing, empty, truncated, or not a state dict.
     """
-    head = _head(path)
-    if path.suffix == ".safetensors":
-        payload: Any = _read_safetensors(path, head)
-    else:
-        payload = _read_pickle(path, head)
-    state = _unprefixed(_unwrapped(payload, path))
-    with path.open("rb") as file:
-        return state, hashlib.file_digest(file, "sha256").hexdigest()
+    limits = limits or Limits()
+    kind = sniff(path, limits)
+    if kind not in ("checkpoint", "safetensors"):
+        raise ModelError(f"checkpoint {path} is {NAMES[kind]}, not a state dict", STATE_DICT_HINT)
+    digest = sha256(path)
+    trusted = trusts is not None and trusts(digest)
+    payload: Any = _read_safetensors(path, limits) if kind == "safetensors" else unpickle(path, limits, trusted)
+    if isinstance(payload, nn.Module):
+        payload = payload.state_dict()
+    return _unprefixed(_unwrapped(payload, path)), digest
+
+
+def unpickle(path: Path, limits: Limits, trusted: bool) -> Any:
+    """What a torch checkpoint holds; only for a trusted one may that be more than tensors and plain values.
+
+    Raises:
+        UnsafeError, ModelError: as `load_state_dict`.
+    """
+    contents = scan(path, limits)
+    needed = contents.foreign
+    if needed and not trusted:
+        raise UnsafeError(f"{path} was not loaded: it calls for code ({_listed(needed)})", TRUST_HINT)
+    if contents.damage and not trusted:
+        raise ModelError(f"{path} is truncated, or not a torch checkpoint", "copy or download it again")
+    check_declared(contents, path, limits)
+    # torch takes whatever a path ending in .safetensors holds for safetensors; an open file has no name to go by.
+    with opened(path) as file, warnings.catch_warnings(), torch.serialization.safe_globals(_plain_globals()):
+        warnings.simplefilter("ignore")
+        try:
+            return torch.load(file, map_location="cpu", weights_only=not needed)
+        except Exception as error:  # the formats of ten years each fail in their own way
+            if needed and isinstance(error, ImportError | AttributeError):
+                what, hint = f"needs code that is not here: {error}", "make it importable, or save the state_dict()"
+            else:
+                what, hint = "is truncated, or not a torch checkpoint", "copy or download it again"
+            raise ModelError(f"{path} {what}", hint) from error
 
 
 def apply(network: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
@@ -72,7 +109,9 @@ def apply(network: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
         raise ModelError(what, "check the architecture and --model-arg") from error
 
 
-def restore(network: nn.Module, path: Path) -> tuple[str, str]:
+def restore(
+    network: nn.Module, path: Path, limits: Limits | None = None, trusts: Callable[[str], bool] | None = None
+) -> tuple[str, str]:
     """Load a checkpoint file into the network.
 
     Returns:
@@ -81,63 +120,22 @@ def restore(network: nn.Module, path: Path) -> tuple[str, str]:
     Raises:
         UnsafeError, ModelError: as `load_state_dict` and `apply`.
     """
-    state, digest = load_state_dict(path)
+    state, digest = load_state_dict(path, limits, trusts)
     apply(network, state, str(path))
     return f"checkpoint {path.name}", digest
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes of the file, once it is known to be one."""
-    if path.is_dir():
-        raise ModelError(f"checkpoint {path} is a folder", "give the file inside it that holds the weights")
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except FileNotFoundError:
-        raise ModelError(f"checkpoint {path} does not exist", "check the path") from None
-    except OSError as error:
-        raise ModelError(f"checkpoint {path} cannot be read: {error.strerror}", "check its permissions") from None
-    if not head:
-        raise ModelError(f"checkpoint {path} is empty", "copy or download it again")
-    if head.startswith(b"version https://git-lfs"):
-        raise ModelError(f"checkpoint {path} is a git-lfs pointer, not the weights", "run: git lfs pull")
-    if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise ModelError(f"checkpoint {path} is a web page, not weights", "download the file itself")
-    return head
-
-
-def _read_safetensors(path: Path, head: bytes) -> dict[str, Tensor]:
+def _read_safetensors(path: Path, limits: Limits) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if head.startswith((b"PK\x03\x04", b"\x80")):
-        raise ModelError(f"checkpoint {path} is a torch pickle named .safetensors", "rename it to .pt")
+    if path.stat().st_size > limits.total_bytes:
+        raise UnsafeError(f"{path} is above the limits: more than {limits.total_bytes} bytes", LIMIT_HINT)
     try:
         return load_file(path, device="cpu")
     except (SafetensorError, OSError, ValueError) as error:
-        what = f"checkpoint {path} is truncated, or not a safetensors file ({error})"
+        what = f"{path} is truncated, or not a safetensors file ({error})"
         raise ModelError(what, "copy or download it again") from error
-
-
-def _read_pickle(path: Path, head: bytes) -> Any:
-    if head[8:10] == b'{"':
-        raise ModelError(f"checkpoint {path} is a safetensors file", "rename it to end in .safetensors")
-    with warnings.catch_warnings(), torch.serialization.safe_globals(_plain_globals()):
-        warnings.simplefilter("ignore")
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            needed = foreign_globals(path)
-            if needed:
-                what = f"checkpoint {path} was not loaded: it calls for code ({_listed(needed)})"
-                raise UnsafeError(what, STATE_DICT_HINT) from error
-            raise ModelError(f"checkpoint {path} is not a torch checkpoint, or damaged", STATE_DICT_HINT) from error
-        except Exception as error:
-            if "TorchScript" in str(error):
-                what = f"checkpoint {path} is a TorchScript archive, not a state dict"
-                raise ModelError(what, STATE_DICT_HINT) from error
-            what = f"checkpoint {path} is truncated, or not a torch checkpoint"
-            raise ModelError(what, "copy or download it again") from error
 
 
 def _plain_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,18 +15,9 @@ from torch import Tensor, nn
 
 from lsa_audit.errors import AuditError, ExitCode, ModelError, UnsafeError
 from lsa_audit.models.checkpoint import apply, load_state_dict, restore
+from lsa_audit.models.limits import Limits
 
-
-class Runs:
-    """Pickles as a call that leaves a folder behind."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
-        import os
-
-        return os.mkdir, (str(self.target),)
+from ..hostile import checkpoints
 
 
 def small() -> nn.Sequential:
@@ -83,33 +73,14 @@ def test_a_prefix_that_not_all_names_carry_stays(tmp_path: Path) -> None:
     assert set(loaded) == {"module.a", "head"}
 
 
-def _unsafe_module(folder: Path) -> Path:
-    return saved(nn.Linear(2, 3), folder / "x.pt")
-
-
-def _unsafe_legacy_module(folder: Path) -> Path:
-    return saved(nn.Linear(2, 3), folder / "x.pt", zipped=False)
-
-
-def _unsafe_call(folder: Path) -> Path:
-    return saved({"state_dict": {"weight": torch.zeros(1)}, "x": Runs(folder / "side-effect")}, folder / "x.pt")
-
-
-def _unsafe_legacy_call(folder: Path) -> Path:
-    return saved({"x": Runs(folder / "side-effect")}, folder / "x.pt", zipped=False)
-
-
-def _unsafe_plain_pickle(folder: Path) -> Path:
-    (folder / "x.pkl").write_bytes(pickle.dumps(Runs(folder / "side-effect")))
-    return folder / "x.pkl"
-
-
 UNSAFE = {
-    "module": (_unsafe_module, "torch.nn.modules.linear.Linear"),
-    "legacy module": (_unsafe_legacy_module, "torch.nn.modules.linear.Linear"),
-    "call": (_unsafe_call, "mkdir"),
-    "legacy call": (_unsafe_legacy_call, "mkdir"),
-    "plain pickle": (_unsafe_plain_pickle, "mkdir"),
+    "module": (checkpoints.whole_module, r"torch\.nn\.modules\.linear\.Linear"),
+    "call": (checkpoints.system_call, r"posix\.system|nt\.system"),
+    "legacy call": (checkpoints.legacy_system_call, r"posix\.system|nt\.system"),
+    "plain pickle": (checkpoints.plain_system_call, r"posix\.system|nt\.system"),
+    "eval": (checkpoints.evaluation, r"builtins\.eval|__builtin__\.eval"),
+    "call by another function": (checkpoints.indirect_call, r"posix\.system|nt\.system"),
+    "allocation": (checkpoints.allocation, "bytearray"),
 }
 
 
@@ -119,13 +90,52 @@ def test_code_is_refused_and_never_runs(tmp_path: Path, make: Callable[[Path], P
     with pytest.raises(UnsafeError, match=named) as caught:
         load_state_dict(path)
     assert caught.value.exit_code == ExitCode.UNSAFE
-    assert not (tmp_path / "side-effect").exists()
+    assert not (tmp_path / checkpoints.CANARY).exists()
 
 
-def test_the_side_effect_would_show(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [checkpoints.system_call, checkpoints.legacy_system_call, checkpoints.evaluation])
+def test_the_side_effect_would_show(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     """The proof above is worth something only if loading without care does leave the folder behind."""
-    pickle.loads(_unsafe_plain_pickle(tmp_path).read_bytes())  # noqa: S301 - our own bytes, two lines above
-    assert (tmp_path / "side-effect").exists()
+    torch.load(make(tmp_path), weights_only=False)
+    assert (tmp_path / checkpoints.CANARY).exists()
+
+
+def test_code_of_a_trusted_file_runs(tmp_path: Path) -> None:
+    state = small().state_dict()
+    path = saved({"state_dict": state, "options": Path("a")}, tmp_path / "x.pt")
+    with pytest.raises(UnsafeError, match=r"pathlib\..*Path"):
+        load_state_dict(path, trusts=lambda digest: False)
+    loaded, digest = load_state_dict(path, trusts=lambda digest: len(digest) == 64)
+    assert same(loaded, state)
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert same(load_state_dict(saved(small(), path), trusts=lambda digest: True)[0], state)
+
+
+def test_code_that_is_not_here_is_named(tmp_path: Path) -> None:
+    path = saved(small(), tmp_path / "x.pt")
+    content = path.read_bytes().replace(b"torch.nn.modules.container", b"torch.nn.modules.containes")
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"needs code that is not here: .*containes"):
+        load_state_dict(path, trusts=lambda digest: True)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_the_content_decides_not_the_suffix(tmp_path: Path, zipped: bool) -> None:
+    state = small().state_dict()
+    save_file(state, tmp_path / "x.pt")
+    assert set(load_state_dict(tmp_path / "x.pt")[0]) == set(state)
+    assert same(load_state_dict(saved(state, tmp_path / "x.safetensors", zipped))[0], state)
+
+
+def test_a_malformed_archive_is_unsafe(tmp_path: Path) -> None:
+    with pytest.raises(UnsafeError, match="truncated"):
+        load_state_dict(_cut(True, 0.6)(tmp_path))
+
+
+def test_safetensors_keep_to_the_limits(tmp_path: Path) -> None:
+    save_file(small().state_dict(), tmp_path / "x.safetensors")
+    with pytest.raises(UnsafeError, match="above the limits"):
+        load_state_dict(tmp_path / "x.safetensors", Limits(total_bytes=100))
 
 
 def _broken(content: bytes, name: str = "x.pt") -> Callable[[Path], Path]:
@@ -168,13 +178,10 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "empty": (_broken(b""), "is empty"),
     "web page": (_broken(b"<!DOCTYPE html><html>404"), "is a web page"),
     "lfs pointer": (_broken(b"version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
-    "text": (_broken(b"hello there, this is no checkpoint"), "not a torch checkpoint"),
-    "truncated zip": (_cut(True, 0.6), "truncated"),
+    "text": (_broken(b"hello there, this is no checkpoint"), "is text"),
     "truncated legacy": (_cut(False, 0.9), "truncated|damaged"),
     "legacy head only": (_cut(False, 0.1), "truncated|damaged"),
     "truncated safetensors": (_safetensors("x.safetensors", 0.9), "truncated"),
-    "safetensors named .pt": (_safetensors("x.pt", 1.0), "rename it to end in .safetensors"),
-    "pickle named .safetensors": (lambda folder: saved({}, folder / "x.safetensors"), "rename it to .pt"),
     "TorchScript": (_scripted, "TorchScript archive"),
     "list": (lambda folder: saved([torch.zeros(1)], folder / "x.pt"), "holds a list"),
     "nothing inside": (lambda folder: saved({}, folder / "x.pt"), "holds no weights"),
