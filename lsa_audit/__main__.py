@@ -43,7 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: ExitCode) -> int:
-    print(f"lsa-audit: error: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the one place that prints errors
+    from .report.text import sentence
+
+    # Names in it may come from a hostile file: no terminal sequence, no end in sight.
+    print(f"lsa-audit: error: {sentence(message)}", file=sys.stderr)  # noqa: T201 - the one place that prints errors
     return int(code)
 
 

@@ -19,8 +19,10 @@ from .data.base import Dataset
 from .data.base import describe as describe_data
 from .data.labels import choose_labels
 from .findings import find_all
+from .graph import taps
 from .graph.base import Graph, Layer
 from .graph.select import select
+from .graph.verification import TOLERANCE
 from .graph.walker import walk
 from .models.base import describe as describe_model
 from .models.state import preserved
@@ -167,7 +169,7 @@ def audit(
                 sustainability=probes.sustainability.results(profile.eta, profile.seed),
                 neurons=tuple(probe.result(probes.dropout_id, profile.seed) for probe in probes.dropout),
                 findings=(),
-                skipped=(*attack_skips, *graph.info.skipped, *neuron_skips),
+                skipped=(*attack_skips, *graph.info.skipped, *neuron_skips, *_other_branches(scene, graph)),
                 timing=clock.timing(),
             )
     record = record.model_copy(update={"findings": find_all(record)})
@@ -213,6 +215,24 @@ def _neuron_layers(graph: Graph, pattern: str) -> tuple[tuple[Layer, ...], tuple
         if layer.info.neurons is None
     )
     return tuple(layer for layer in chosen if layer.info.neurons is not None), skipped
+
+
+def _other_branches(scene: Scene, graph: Graph) -> tuple[Skipped, ...]:
+    """The clean images that a graph specialised to the branches of a sample does not reproduce. Cost: two forwards."""
+    if not graph.info.specialized:
+        return ()
+    apart = 0
+    for _, batch in scene.batches():
+        with torch.no_grad():
+            expected, found = scene.model.module(batch.images), taps.run(graph, batch.images, {})
+        apart += int(((found - expected).abs().amax(1) > TOLERANCE * expected.abs().amax(1)).sum())
+    if not apart:
+        return ()
+    detail = (
+        f"the model branches on values, and {apart} of {len(scene.dataset)} clean images take other branches than the "
+        "sample: their layer and neuron figures follow the sample's branches, their verdicts do not"
+    )
+    return (Skipped(what="layers of images on other branches", reason="specialized", detail=detail),)
 
 
 def _dropout_perturbation(planned: Sequence[Perturbation]) -> Perturbation:

@@ -262,3 +262,35 @@ def test_every_report_can_show_a_scan_without_attacks(opaque):
         with StringIO() as written:
             Console(file=written, width=80).print(terminal.summary(found))
             assert "LSTM" in written.getvalue()
+
+
+class Branching(nn.Module):
+    """Doubles its logits where the first pixel of the batch's first image is bright."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.linear(images.flatten(1))
+        return logits * 2 if images[0, 0, 0, 0] > 0.5 else logits
+
+
+@pytest.mark.parametrize("bright", [0, 2])
+def test_images_on_other_branches_than_the_sample_are_counted(bright):
+    images = torch.rand(8, 1, 2, 2) * 0.4
+    # Walking takes the first three images; a batch holds one.
+    images[6 : 6 + bright, 0, 0, 0] = 0.9
+    record = lsa_audit.scan(
+        Branching(),
+        (images, torch.zeros(8, dtype=torch.long)),
+        batch_size=1,
+        epsilon=[0.01],
+        attacks=["fgsm"],
+        threads=1,
+    )
+    assert record.graph.specialized
+    (told,) = [entry for entry in record.skipped if entry.reason == "specialized"] or [None]
+    assert (told is None) is (bright == 0)
+    if told is not None:
+        assert "2 of 8 clean images" in told.detail

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import ModelError, UsageError
 from . import builtin, factory, pickled, timm
 from .base import Model, PixelModel, Preprocessing, describe, fit
-from .files import FileKind, mismatch, sniff
+from .files import SUFFIXES, FileKind, mismatch, sniff
 from .module import from_module
 from .request import ModelRequest
 from .sidecar import with_sidecar
@@ -74,11 +74,6 @@ FILE_LOADERS: dict[FileKind, Callable[[ModelRequest], Model]] = {
     "safetensors": _checkpoint,
 }
 
-MODEL_FILES = (
-    *(".bin", ".ckpt", ".model", ".onnx", ".pickle", ".pkl", ".pt", ".pt2", ".pth", ".ptl", ".pts"),
-    *(".safetensors", ".th", ".torchscript"),
-)
-
 
 def load(request: ModelRequest) -> Model:
     """The model that the request names, with the weights and the normalisation that it asks for.
@@ -125,7 +120,7 @@ def _by_name(spec: str) -> str | None:
     if path.suffix == ".py":
         missing = "" if path.is_file() else " (and there is no such file)"
         raise ModelError(f"{spec} names no factory{missing}", f"write {spec}:FACTORY")
-    if path.suffix in MODEL_FILES:
+    if path.suffix.lower() in SUFFIXES:
         raise ModelError(f"there is no file {spec}", "check the path")
     if len(path.parts) > 1:
         raise ModelError(f"{spec} is neither a model name nor a file", "write a timm name or FILE.py:FACTORY")

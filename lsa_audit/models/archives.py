@@ -249,11 +249,10 @@ def _place(file: BufferedReader, path: Path, info: zipfile.ZipInfo) -> Place:
 
 
 def _unpack(file: BufferedReader, form: struct.Struct, offset: int) -> tuple[Any, ...] | None:
-    if offset < 0:
+    if not 0 <= offset <= os.fstat(file.fileno()).st_size - form.size:
         return None
     file.seek(offset)
-    content = file.read(form.size)
-    return form.unpack(content) if len(content) == form.size else None
+    return form.unpack(file.read(form.size))
 
 
 def _special(mode: int) -> str:

@@ -111,8 +111,10 @@ def mismatch(path: Path, kind: FileKind) -> str | None:
 
 
 def require_recent_torch() -> None:
-    """Raises:
-    ModelError: the torch that is installed is older than TORCH_FLOOR.
+    """Stop before anything is loaded by a torch with known holes.
+
+    Raises:
+        ModelError: the torch that is installed is older than TORCH_FLOOR.
     """
     release = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
     if release < TORCH_FLOOR:

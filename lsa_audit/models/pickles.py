@@ -111,13 +111,13 @@ def scan(path: Path, limits: Limits) -> Contents:
     if zipped:
         archive = check(path, limits)
         contents = Contents(archive)
-        _read(io.BytesIO(archive.read("data.pkl", PICKLE_BYTES)), contents)
+        read_pickle(io.BytesIO(archive.read("data.pkl", PICKLE_BYTES)), contents)
         return contents
     contents = Contents()
     # Whatever else it is, its first pickle is the one that would be run.
-    if _read(stream, contents) == LEGACY_MARK:
+    if read_pickle(stream, contents) == LEGACY_MARK:
         for _ in range(LEGACY_PICKLES - 1):
-            _read(stream, contents)
+            read_pickle(stream, contents)
     return contents
 
 
@@ -129,7 +129,7 @@ def foreign_globals(path: Path) -> list[str]:
         return []
 
 
-def _read(stream: io.BytesIO, contents: Contents) -> Any:
+def read_pickle(stream: io.BytesIO, contents: Contents) -> Any:
     """Take in the next pickle of the stream; returns what it leaves, where that is a plain value."""
     machine = _Machine(contents)
     try:

@@ -100,10 +100,11 @@ def _position(before: tuple[int, ...], after: tuple[int, ...], dim: int, outer: 
     lead = math.prod(before[:dim]) * outer
     rest = before[dim] // (outer * size)
     trailing = (*((rest,) if rest > 1 else ()), *before[dim + 1 :])
-    starts = [index for index in range(len(after)) if math.prod(after[:index]) == lead and after[index] % size == 0]
-    ends = [index for index in range(len(after)) if math.prod(after[: index + 1]) == lead * size]
+    whole = [index for index, count in enumerate(after) if count % size == 0]
+    starts = [index for index in whole if math.prod(after[:index]) == lead]
+    ends = [index for index in whole if math.prod(after[: index + 1]) == lead * size]
+    alone = [index for index in starts if index in ends]
     # For a batch of one its dimension may be missing. It then joins the one before it where what follows is as it was,
-    # or is the last dimension, which holds features.
-    last = [len(after) - 2] if len(after) - 1 in starts and after[-1] != size else []
-    joins = [index for index in ends if after[index + 1 :] == trailing and after[index] != size]
-    return next(iter([*joins, *(index for index in last if index in ends), *starts, *ends]), 0)
+    # or is the last dimension, which holds features; else it joins the one after it.
+    joins = [index for index in ends if after[index + 1 :] == trailing or index == len(after) - 2]
+    return next(iter([*alone, *joins, *starts, *ends]), 0)

@@ -164,6 +164,15 @@ def claimed_members(folder: Path) -> Path:
     return path
 
 
+def far_end_record(folder: Path) -> Path:
+    """The wide end record is said to lie where no file reaches."""
+    path = honest(folder)
+    content = path.read_bytes()
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 2**64 - 1, 1)
+    path.write_bytes(content[:-22] + locator + content[-22:])
+    return path
+
+
 def bzip2(folder: Path) -> Path:
     return write(folder / "model.pth", checkpoint_members(), zipfile.ZIP_BZIP2)
 

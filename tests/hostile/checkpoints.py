@@ -109,6 +109,12 @@ def indirect_call(folder: Path) -> Path:
     return zipped({"weight": Calls(torch._tensor._rebuild_from_type_v2, *inner)}, folder / "model.pth")
 
 
+def painted_name(folder: Path) -> Path:
+    """A global whose name clears the terminal that it is printed on, and is long."""
+    content = b"\x80\x02c\x1b[2Jevil\n" + b"run" * 9999 + b"\n)R."
+    return archives.write(folder / "model.pth", {"archive/data.pkl": content, "archive/version": b"3\n"})
+
+
 def allocation(folder: Path) -> Path:
     """torch's restricted unpickler lets this through, and it asks for as much memory as it likes."""
     return zipped({"weight": Calls(bytearray, 2**40)}, folder / "model.pth")

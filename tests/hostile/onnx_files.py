@@ -100,6 +100,12 @@ def _doubling(proto: ModelProto) -> None:
     proto.graph.node[1].CopyFrom(helper.make_node("level0", ["c"], ["r"], domain="local"))
 
 
+def _painted(proto: ModelProto) -> None:
+    """A name that clears the terminal that it is printed on, and is long."""
+    proto.graph.node[1].op_type = "\x1b[2J" + "Evil" * 999
+
+
+painted_operation = changed(_painted)
 cyclic = changed(_cycle)
 missing_initializer = changed(_unnamed_weight)
 dynamic_rank = changed(_rank)

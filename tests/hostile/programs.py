@@ -194,6 +194,7 @@ def _cycle(description: Any) -> None:
 
 foreign_operation = _retarget("torch.ops.aten.from_file.default")
 foreign_function = _retarget("os.system")
+painted_operation = _retarget("\x1b[2J" + "evil" * 999)
 program_huge = described(_enlarge, "data/weights/model_weights_config.json")
 program_stride_zero = described(_expand, "data/weights/model_weights_config.json")
 program_cyclic = described(_cycle)

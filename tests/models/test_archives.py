@@ -42,6 +42,7 @@ REFUSED: dict[str, tuple[Maker, str]] = {
     "one inside another": (archives.swallowing, "overlaps what follows it"),
     "many members": (archives.many_members, "more than 100000 members"),
     "more members claimed": (archives.claimed_members, "contradict each other"),
+    "far end record": (archives.far_end_record, "contradict each other"),
     "empty": (archives.empty, "has no members"),
     "bzip2": (archives.bzip2, "packed in a way that torch cannot read"),
 }

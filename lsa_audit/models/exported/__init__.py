@@ -56,7 +56,7 @@ def load(request: ModelRequest) -> Model:
             raise
         raise type(error)(f"{path.name}: {error.what}", error.hint) from error
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
-        what = f"{path.name} describes no program that can be read ({type(error).__name__}: {str(error)[:80]})"
+        what = f"{path.name} describes no program that can be read ({type(error).__name__}: {str(error)[:80]!a})"
         raise ModelError(what, EXPORT_HINT) from error
 
 
@@ -78,7 +78,7 @@ def _read(archive: Archive, request: ModelRequest, trusted: bool) -> tuple[Progr
     tensors = read_tensors(archive, model, request.limits, trusted)
     missing = [name for name in program.tensors.values() if name not in tensors]
     if missing:
-        raise ModelError(f"it lacks the values of {missing[0]}", "save the program with its weights")
+        raise ModelError(f"it lacks the values of {missing[0]!a}", "save the program with its weights")
     return program, tensors
 
 

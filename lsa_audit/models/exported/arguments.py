@@ -39,7 +39,7 @@ STRIDED = 7
 def read_argument(argument: Mapping[str, Any]) -> Any:
     ((kind, value),) = argument.items()
     if kind not in ARGUMENTS:
-        raise UnsafeError(f"it passes a {kind.removeprefix('as_').replace('_', ' ')} to an operation", EXPORT_HINT)
+        raise UnsafeError(f"it passes an argument of the kind {kind!a} to an operation", EXPORT_HINT)
     return ARGUMENTS[kind](value)
 
 

@@ -80,7 +80,7 @@ def decode(content: Mapping[str, Any], trusted: bool) -> Program:
     described = content["graph_module"]
     graph, signature = described["graph"], described["signature"]
     if graph.get("custom_obj_values"):
-        kinds = sorted({str(entry["class_fqn"]) for entry in graph["custom_obj_values"].values()})
+        kinds = sorted({ascii(entry["class_fqn"]) for entry in graph["custom_obj_values"].values()})
         raise UnsafeError(f"it holds objects with code of their own ({', '.join(kinds)})", EXPORT_HINT)
     tensors, parameters, inputs = _inputs(signature["input_specs"])
     outputs = [spec["user_output"]["arg"] for spec in signature["output_specs"] if "user_output" in spec]
@@ -133,7 +133,7 @@ def _inputs(specs: list[Any]) -> tuple[dict[str, str], frozenset[str], list[Any]
             if kind == "parameter":
                 parameters.add(original)
         elif kind != "constant_input":
-            raise UnsafeError(f"it takes a {kind.replace('_', ' ')}", EXPORT_HINT)
+            raise UnsafeError(f"it takes an input of the kind {kind!a}", EXPORT_HINT)
     return tensors, frozenset(parameters), given
 
 
@@ -174,11 +174,13 @@ def _operation(node: Mapping[str, Any], trusted: bool) -> Operation:
 
 def _tensor_function(target: str, trusted: bool) -> Callable[..., Any]:
     if target.startswith(CONTROL_FLOW):
-        name = target.removeprefix(CONTROL_FLOW)
-        raise ModelError(f"the program holds the control structure {name}", "export the model without it")
+        raise ModelError(
+            f"the program holds the control structure {target.removeprefix(CONTROL_FLOW)[:80]!a}",
+            "export the model without it",
+        )
     match = ATEN_TARGET.fullmatch(target)
     if match is None or not (_is_listed(match) or trusted):
-        what = f"the program calls {target[:80]}, which is not on the list of operations that a classifier needs"
+        what = f"the program calls {target[:80]!a}, which is not on the list of operations that a classifier needs"
         raise UnsafeError(what, "give --allow-code if you trust the file")
     checked = CHECKED.get(f"{match['name']}.{match['overload']}")
     if checked is not None:

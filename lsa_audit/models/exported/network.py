@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from ..static_batch import in_groups
 from .program import Call, Operation, Program, Values, start
 
+DEEPEST = 100
+
 
 class Scope(nn.Module):
     """One module of the original network: its tensors, its submodules, and what ran in each of its calls."""
@@ -83,17 +85,30 @@ def _plant(network: ExportedNetwork, program: Program, tensors: Mapping[str, Ten
 def _modules(network: ExportedNetwork, program: Program) -> dict[str, nn.Module]:
     """Every module by its path, with the class names of the original."""
     kinds = {call.path: call.kind for operation in program.operations for call in operation.calls}
-    paths = {*program.modules, *kinds, *(name.rpartition(".")[0] for name in program.tensors.values())}
-    # A path that is only part of others is that of a container, which nothing calls.
-    paths |= {".".join(path.split(".")[:length]) for path in paths for length in range(1, path.count(".") + 1)}
+    named = {*program.modules, *kinds, *(name.rpartition(".")[0] for name in program.tensors.values())} - {""}
+    children: dict[str, list[str]] = {"": []}
+    for path in sorted(named):
+        _register(path, children)
     modules: dict[str, nn.Module] = {"": network}
-    for path in sorted(paths - {""}, key=lambda path: path.count(".")):
-        parent, _, leaf = path.rpartition(".")
-        children = {other.removeprefix(f"{path}.") for other in paths if other.startswith(f"{path}.")}
-        listed = bool(children) and all(child.split(".")[0].isdigit() for child in children)
-        modules[path] = _module(kinds.get(path), listed)
-        modules[parent].add_module(leaf, modules[path])
+    for parent, leaves in children.items():
+        for leaf in leaves:
+            path = f"{parent}.{leaf}" if parent else leaf
+            listed = bool(children[path]) and all(child.isdigit() for child in children[path])
+            modules[path] = _module(kinds.get(path), listed)
+            modules[parent].add_module(leaf, modules[path])
     return modules
+
+
+def _register(path: str, children: dict[str, list[str]]) -> None:
+    """Add a path and the containers around it, which nothing calls, to the tree of names."""
+    parts = path.split(".")
+    if len(parts) > DEEPEST:
+        raise ValueError(f"a module lies {len(parts)} deep")
+    for depth in range(len(parts)):
+        parent, inner = ".".join(parts[:depth]), ".".join(parts[: depth + 1])
+        if inner not in children:
+            children[inner] = []
+            children[parent].append(parts[depth])
 
 
 def _module(kind: str | None, listed: bool) -> nn.Module:

@@ -85,8 +85,8 @@ class Operation:
     def run(self, values: Values) -> None:
         """Compute the results into `values`, and drop what nothing reads later."""
         result = self.function(*_resolved(self.arguments, values), **_resolved(self.named, values))
-        results = (result,) if len(self.outputs) == 1 else result
-        for output, value in zip(self.outputs, results, strict=True):
+        results = result if len(self.outputs) > 1 else (result,)
+        for output, value in zip(self.outputs, results, strict=False):
             if isinstance(output, list):
                 values.update(zip(output, value, strict=True))
             elif output is not None:

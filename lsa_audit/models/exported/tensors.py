@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import ModelError, UnsafeError
-from ..archives import Archive, check
+from ...errors import AuditError, ModelError, UnsafeError
+from ..archives import Archive
+from ..checkpoint import unpickle
 from ..limits import Limits
-from ..pickles import foreign_globals
 from .arguments import DTYPES, EXPORT_HINT
 
-DESCRIPTION_BYTES = 64 * 2**20
+DESCRIPTION_BYTES = 32 * 2**20
 """More than a hundred times what the description of a large network takes."""
 
 OBJECTS = ("custom_obj", "opaque_obj")
@@ -68,7 +68,7 @@ def _described(
     for name, entry in config.items():
         member = f"{folder}{entry['path_name']}"
         if entry["path_name"].startswith(OBJECTS):
-            raise UnsafeError(f"{archive.path.name} holds {name}, an object with code of its own", EXPORT_HINT)
+            raise UnsafeError(f"{archive.path.name} holds {name!a}, an object with code of its own", EXPORT_HINT)
         if member not in stored:
             stored[member] = archive.read(member, limits.member_bytes)
         if entry["use_pickle"]:
@@ -84,16 +84,16 @@ def _raw(name: str, content: bytes, described: Mapping[str, Any], limits: Limits
     offset = int(described["storage_offset"]["as_int"])
     count = math.prod(sizes)
     if count * dtype.itemsize > limits.total_bytes:
-        raise UnsafeError(f"{name} claims {count} elements, more than the limits allow", "raise the limits")
+        raise UnsafeError(f"{name!a} claims {count} elements, more than the limits allow", "raise the limits")
     if min([offset, *sizes, *strides]) < 0 or len(sizes) != len(strides):
-        raise UnsafeError(f"{name} has negative sizes or strides", "copy or download the file again")
+        raise UnsafeError(f"{name!a} has negative sizes or strides", "copy or download the file again")
     if count == 0:
         return torch.empty(sizes, dtype=dtype)
     if not content:
-        raise ModelError(f"{name} has no values", "save the program with its weights")
+        raise ModelError(f"{name!a} has no values", "save the program with its weights")
     reach = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
     if (reach + 1) * dtype.itemsize > len(content):
-        raise UnsafeError(f"{name} reaches beyond its bytes", "copy or download the file again")
+        raise UnsafeError(f"{name!a} reaches beyond its bytes", "copy or download the file again")
     storage = torch.frombuffer(bytearray(content), dtype=dtype)
     view = storage.as_strided(sizes, strides, offset)
     # Expanded tensors share elements, which an in-place operation or an optimiser may not write to.
@@ -104,12 +104,7 @@ def _unpickled(content: bytes, member: str, limits: Limits, trusted: bool) -> An
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tensors.pt"
         path.write_bytes(content)
-        check(path, limits)
         try:
-            return torch.load(path, map_location="cpu", weights_only=not trusted)
-        except Exception as error:
-            needed = foreign_globals(path)
-            if needed and not trusted:
-                what = f"{member} calls for code ({', '.join(needed[:4])})"
-                raise UnsafeError(what, "give --allow-code if you trust the file") from error
-            raise ModelError(f"{member} cannot be read", "copy or download the file again") from error
+            return unpickle(path, limits, trusted)
+        except AuditError as error:
+            raise type(error)(error.what.replace(str(path), member), EXPORT_HINT) from error

@@ -22,7 +22,8 @@ LARGEST = 1024
 LARGEST_INPUT = 2**26
 TRIED = 3
 TOLERANCE, ROUNDED_TOLERANCE = 1e-4, 0.1
-"""Of the largest logit; a sum in another order may move a quantised value by a whole step."""
+"""Of the largest logit. A sum in another order may move a quantised value by a whole step: a graph that declares a free
+batch is not doubted for that."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def settle_batch(network: Network, shape: tuple[Size, ...], declared: Size, file
         if found is None:
             raise
         return Batch(found, False, (f"the graph declares a free batch, but takes only {found} images at a time",))
-    free = all(_agrees(network, images[:count], expected[:count], file) for count in range(1, TRIED + 1))
+    tolerance = ROUNDED_TOLERANCE if declared is None and network.rounding() else TOLERANCE
+    bound = tolerance * float(expected.abs().max())
+    free = all(_agrees(network, images[:count], expected[:count], bound, file) for count in range(1, TRIED + 1))
     if declared is not None or free:
         return Batch(declared, free)
     note = "the graph declares a free batch, but in one the images get other logits: it takes one image at a time"
@@ -94,13 +97,12 @@ def _in_groups(network: Network, images: Tensor, size: int, file: str) -> Tensor
     return torch.cat([_run(network, images[group], file) for group in groups])[:count]
 
 
-def _agrees(network: Network, images: Tensor, expected: Tensor, file: str) -> bool:
+def _agrees(network: Network, images: Tensor, expected: Tensor, bound: float, file: str) -> bool:
     try:
         found = _run(network, images, file)
     except (ModelError, UnsupportedError):
         return False
-    tolerance = ROUNDED_TOLERANCE if network.rounding() else TOLERANCE
-    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
+    return bool((found - expected).abs().max() <= bound)
 
 
 def _takes(network: Network, size: int, sides: list[int], file: str) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from .constants import Constant, described, hold, is_small
 from .import_nodes import Raw
 from .operations import OPERATIONS
-from .operations.base import UnsupportedError
+from .operations.base import Node, UnsupportedError
 from .operations.shapes import NUMERIC
 from .steps import Call, Held, Network, Read
 
@@ -49,6 +49,14 @@ def _shape(constants: Mapping[str, Constant], name: str) -> tuple[int, ...]:
     return tuple(value.shape) if isinstance(value, Tensor) else ()
 
 
+def _reason(node: Node) -> str:
+    """Why a node has no converter, or an empty string."""
+    try:
+        return OPERATIONS[node.op_type].refuses(node)
+    except (TypeError, ValueError) as error:
+        return f"a setting that is none: {error}"
+
+
 class Assembly:
     """Appends the nodes of a graph to a network.
 
@@ -73,7 +81,7 @@ class Assembly:
         for node in nodes:
             used = tuple(name in readers for name in node.outputs)
             step = described(node, self.opset, self.constants, used)
-            reason = OPERATIONS[node.op_type].refuses(step)
+            reason = _reason(step)
             if reason:
                 refused.append(f"ai.onnx::{node.op_type} ({reason})")
             ended = [name for name in node.inputs if name not in self.constants and readers[name] == node.index]

@@ -47,7 +47,7 @@ def tensor_of(proto: onnx.TensorProto, file: str) -> Tensor:
         UnsupportedError: it holds text or another type that torch has no arithmetic for.
     """
     if proto.data_type not in DTYPES:
-        raise UnsupportedError((f"a tensor of type {onnx.TensorProto.DataType.Name(proto.data_type)}",))
+        raise UnsupportedError((f"a tensor of type {proto.data_type}",))
     dtype = DTYPES[proto.data_type]
     try:
         numpy_type = torch.empty(0, dtype=dtype).numpy().dtype
@@ -57,11 +57,15 @@ def tensor_of(proto: onnx.TensorProto, file: str) -> Tensor:
 
 
 def attributes_of(node: onnx.NodeProto, file: str) -> dict[str, Any]:
-    """The attributes of a node by name; a tensor of one value that fills others as (number, type)."""
-    return {
-        attribute.name: _plain(onnx.helper.get_attribute_value(attribute), node.op_type, file)
-        for attribute in node.attribute
-    }
+    """The attributes of a node by name; a tensor of one value that fills others as (number, type).
+
+    Raises:
+        ModelError: an attribute has no value.
+    """
+    values = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if any(value is None for value in values.values()):
+        raise ModelError(f"{file}: node {node.name} ({node.op_type}) has an attribute without a value", BROKEN)
+    return {name: _plain(value, node.op_type, file) for name, value in values.items()}
 
 
 def _plain(value: Any, op_type: str, file: str) -> Any:

@@ -35,8 +35,8 @@ class Imported:
     """A graph as a network.
 
     Attributes:
-        network: in eval mode, on the CPU; float32 images as the graph takes them -> logits [N, K]. Weights are parameters under the names of their initialisers; statistics, masks and
-            tables are buffers.
+        network: in eval mode, on the CPU; float32 images as the graph takes them -> logits [N, K]. Weights are
+            parameters under the names of their initialisers; statistics, masks and tables are buffers.
         layer_names: module path in the network -> name of the node.
         straight_through: names of the nodes whose rounding lets gradients through unchanged.
         notes: what a reader of the report should know.

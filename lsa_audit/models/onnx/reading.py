@@ -15,6 +15,7 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, checker, i
 from ...errors import ModelError, UnsafeError
 from ..archives import opened
 from ..limits import Limits
+from ..protobuf import has_more_parts
 from .order import in_order
 from .tensors import BITS, LIMIT_HINT, every_graph, settle
 
@@ -63,6 +64,10 @@ class Source:
     def format(self) -> str:
         """In words, e.g. `ONNX, opset 17, written by pytorch 2.1`."""
         return f"ONNX, opset {self.opset}" + (f", written by {self.producer}" if self.producer else "")
+
+
+MAX_PARTS = 1_000_000
+"""Messages, texts and blocks of data: a large network has some ten thousand, and each takes memory."""
 
 
 def read(path: Path, limits: Limits) -> Source:
@@ -115,6 +120,8 @@ def _parse(path: Path, limits: Limits) -> tuple[ModelProto, str]:
         content = file.read()
     if not content:
         raise ModelError(f"{path.name} is empty", DAMAGED_HINT)
+    if has_more_parts(content, ModelProto.DESCRIPTOR, MAX_PARTS):
+        raise UnsafeError(f"{path.name} has more than {MAX_PARTS} parts", LIMIT_HINT)
     proto = ModelProto()
     try:
         proto.ParseFromString(content)
@@ -124,15 +131,15 @@ def _parse(path: Path, limits: Limits) -> tuple[ModelProto, str]:
     proto.ClearField("training_info")
     if not proto.graph.node:
         raise ModelError(f"{path.name} is truncated, or not an ONNX file: it holds no graph", DAMAGED_HINT)
-    if not all(isinstance(text, str) for text in _texts(proto)):
+    if not all(isinstance(text, str) for text in _texts(proto, path)):
         raise ModelError(f"{path.name} is damaged: it holds names that are no text", DAMAGED_HINT)
     return proto, hashlib.sha256(content).hexdigest()
 
 
-def _texts(proto: ModelProto) -> Iterator[object]:
+def _texts(proto: ModelProto, path: Path) -> Iterator[object]:
     """Every name in a model; protobuf hands out bytes where one is not UTF-8."""
     yield from (proto.producer_name, proto.producer_version, *(entry.domain for entry in proto.opset_import))
-    graphs = every_graph(proto)
+    graphs = every_graph(proto, path)
     for function in proto.functions:
         yield from (function.name, function.domain, *function.input, *function.output, *function.attribute)
     for graph in graphs:

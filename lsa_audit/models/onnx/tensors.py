@@ -33,24 +33,24 @@ BITS: dict[int, int] = {
 }
 
 
-def every_graph(proto: ModelProto) -> list[GraphProto]:
+def every_graph(proto: ModelProto, path: Path) -> list[GraphProto]:
     """The graph of the model and all graphs inside attributes, those of functions included.
 
     Raises:
         UnsafeError: graphs lie deeper inside each other than MAX_DEPTH.
     """
     bodies = (proto.graph.node, *(function.node for function in proto.functions))
-    return [proto.graph, *(graph for body in bodies for graph in _inside(body, 1))]
+    return [proto.graph, *(graph for body in bodies for graph in _inside(body, 1, path))]
 
 
-def _inside(nodes: Sequence[NodeProto], depth: int) -> Iterator[GraphProto]:
+def _inside(nodes: Sequence[NodeProto], depth: int, path: Path) -> Iterator[GraphProto]:
     if depth > MAX_DEPTH:
-        raise UnsafeError(f"the model nests graphs more than {MAX_DEPTH} deep", TRUST_HINT)
+        raise UnsafeError(f"{path.name} nests graphs more than {MAX_DEPTH} deep", TRUST_HINT)
     for node in nodes:
         for attribute in node.attribute:
             for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
                 yield graph
-                yield from _inside(graph.node, depth + 1)
+                yield from _inside(graph.node, depth + 1, path)
 
 
 def settle(proto: ModelProto, path: Path, limits: Limits) -> int:
@@ -61,10 +61,10 @@ def settle(proto: ModelProto, path: Path, limits: Limits) -> int:
             lie outside of the model's folder or of the hub cache that holds it.
         ModelError: a tensor of a type that is not supported, or external data that are missing.
     """
-    graphs = every_graph(proto)
+    graphs = every_graph(proto, path)
     if any(graph.sparse_initializer for graph in graphs):
         raise ModelError(f"{path.name} holds sparse weights", "save them as dense ones")
-    attributes = [attribute for node in _nodes(proto, graphs) for attribute in node.attribute]
+    attributes = [attribute for node in _nodes(proto, graphs, path) for attribute in node.attribute]
     if any(attribute.type in (AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS) for attribute in attributes):
         raise ModelError(f"{path.name} holds sparse constants", "save them as dense ones")
     inline = chain.from_iterable(
@@ -91,15 +91,15 @@ def settle(proto: ModelProto, path: Path, limits: Limits) -> int:
     return sum(sizes)
 
 
-def _nodes(proto: ModelProto, graphs: Sequence[GraphProto]) -> list[NodeProto]:
+def _nodes(proto: ModelProto, graphs: Sequence[GraphProto], path: Path) -> list[NodeProto]:
     """All nodes of a model whose functions, once put in place of their calls, leave no more than MAX_NODES."""
     nodes = [node for body in (*graphs, *proto.functions) for node in body.node]
-    if len(nodes) > MAX_NODES or expanded_nodes(proto) > MAX_NODES:
-        raise UnsafeError(f"the model has more than {MAX_NODES} nodes", TRUST_HINT)
+    if len(nodes) > MAX_NODES or expanded_nodes(proto, path) > MAX_NODES:
+        raise UnsafeError(f"{path.name} has more than {MAX_NODES} nodes", TRUST_HINT)
     return nodes
 
 
-def expanded_nodes(proto: ModelProto) -> int:
+def expanded_nodes(proto: ModelProto, path: Path) -> int:
     """How many nodes there are once every call of a function of the file is replaced by its body.
 
     Raises:
@@ -110,9 +110,9 @@ def expanded_nodes(proto: ModelProto) -> int:
 
     def count(nodes: Sequence[NodeProto], depth: int) -> int:
         if depth > MAX_DEPTH:
-            raise UnsafeError(f"functions of the model call each other more than {MAX_DEPTH} deep", TRUST_HINT)
+            raise UnsafeError(f"{path.name} has functions that call each other more than {MAX_DEPTH} deep", TRUST_HINT)
         total = 0
-        for node in (*nodes, *(node for graph in _inside(nodes, 1) for node in graph.node)):
+        for node in (*nodes, *(node for graph in _inside(nodes, 1, path) for node in graph.node)):
             key = (node.domain, node.op_type)
             if key in functions and key not in counts:
                 counts[key] = count(functions[key].node, depth + 1)

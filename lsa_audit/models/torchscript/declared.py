@@ -13,7 +13,7 @@ from ...errors import UnsafeError
 from ..archives import DAMAGED_HINT, Archive
 from ..declared import check_declared
 from ..limits import Limits
-from ..pickles import PICKLE_BYTES, Contents, _read
+from ..pickles import PICKLE_BYTES, Contents, read_pickle
 
 PICKLES = ("data.pkl", "constants.pkl")
 ALLOWED = re.compile(
@@ -41,7 +41,7 @@ def check_pickles(archive: Archive, limits: Limits) -> list[str]:
             if member.startswith(folder)
         }
         contents = Contents(replace(archive, sizes=storages))
-        _read(io.BytesIO(archive.read(name, PICKLE_BYTES)), contents)
+        read_pickle(io.BytesIO(archive.read(name, PICKLE_BYTES)), contents)
         if contents.damage:
             raise UnsafeError(f"{archive.path.name} is malformed: {name} cannot be read", DAMAGED_HINT)
         check_declared(contents, archive.path, limits)

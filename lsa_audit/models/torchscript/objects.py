@@ -22,7 +22,8 @@ class Reference:
 class Scripted(nn.Module):
     """A module of the file with its own name, parameters, buffers and submodules; its methods are programs.
 
-    Everything of ours is private: a file may call its submodules as it likes.
+    Everything of ours is private: a file may call its submodules as it likes. `_containers` holds the attributes with
+    references to tensors.
     """
 
     def __init__(self, programs: Mapping[str, Program]) -> None:
@@ -74,6 +75,13 @@ def call(target: Scripted | Instance, method: str, arguments: list[Any]) -> Any:
 def resolved(value: Any) -> Any:
     """The value with the tensors that its references stand for."""
     return replaced(value, lambda leaf: getattr(leaf.owner, leaf.name) if isinstance(leaf, Reference) else leaf)
+
+
+def refers(value: Any) -> bool:
+    """Whether there is a reference in nested lists, tuples and dictionaries."""
+    if isinstance(value, dict | list | tuple):
+        return any(refers(entry) for entry in (value.values() if isinstance(value, dict) else value))
+    return isinstance(value, Reference)
 
 
 def replaced(value: Any, change: Callable[[Any], Any]) -> Any:

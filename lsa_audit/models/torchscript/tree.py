@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .classifier import Classifier
 from .compiler import Library
-from .objects import Instance, Reference, Scripted, hold, replaced
+from .objects import Instance, Reference, Scripted, hold, refers, replaced
 
 Key = tuple[int, int, tuple[int, ...], tuple[int, ...], torch.dtype]
 
@@ -90,7 +90,9 @@ class _Builder:
         """The attributes that programs read and that are neither tensors of their own nor modules."""
         own = module._parameters.keys() | module._buffers.keys() | module._modules.keys() | {"training"}
         for name in sorted(self.library.attributes[script._type().annotation_str] - own):
-            module._containers[name] = self.value(module, name, script.getattr(name))
+            value = self.value(module, name, script.getattr(name))
+            # What refers to no tensor stays itself, since a forward may fill it: some networks keep tables in this way.
+            (module._containers if refers(value) else vars(module))[name] = value
 
     def value(self, owner: nn.Module, name: str, value: Any) -> Any:
         """A value with references in the place of tensors."""

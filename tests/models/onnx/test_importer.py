@@ -394,11 +394,13 @@ class TestRefusals:
                 "Resize \\(coordinate_transformation_mode tf_crop_and_resize\\)",
             ),
             ([node("Cast", ["images"], ["x"], to=TensorProto.STRING)], "Cast \\(type 8\\)"),
+            ([node("ConvTranspose", ["images", "w"], ["x"], strides=["a"])], "ConvTranspose \\(a setting that is none"),
+            ([node("Softmax", ["images"], ["x"], axis="last")], "/x"),
         ],
     )
     def test_one_use_of_an_operation_is_refused_with_its_reason(self, nodes, reason):
         nodes = [*nodes, node("Flatten", ["x"], ["logits"])]
-        constants = {"roi": floats(8), "scales": numpy.float32([1, 1, 2, 2])}
+        constants = {"roi": floats(8), "scales": numpy.float32([1, 1, 2, 2]), "w": floats(3, 1, 2, 2)}
         with pytest.raises(UnsupportedError, match=reason):
             import_graph(model(nodes, SHAPE, constants))
 
@@ -447,6 +449,8 @@ def broken(change: str) -> onnx.ModelProto:
         graph.node[0].input[0] = "other"
     elif change == "data too short":
         graph.initializer[0].raw_data = graph.initializer[0].raw_data[:-4]
+    elif change == "attribute of no kind":
+        graph.node[0].attribute[0].type = onnx.AttributeProto.UNDEFINED
     elif change == "no opset":
         del proto.opset_import[:]
     return proto
@@ -470,6 +474,7 @@ def broken(change: str) -> onnx.ModelProto:
         ("no output", "no output could be logits"),
         ("input not used", "does not depend on the input"),
         ("data too short", "tensor conv.weight cannot be read"),
+        ("attribute of no kind", r"\(Conv\) has an attribute without a value"),
         ("no opset", "has no operation"),
     ],
 )

@@ -28,12 +28,15 @@ def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
     """No parameter or statistic is zero or one any more, so that equal logits mean something."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for tensor in (*network.parameters(), *network.buffers()):
-            if tensor.is_floating_point():
-                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.8 - 0.3)
+        for name, parameter in network.named_parameters():
+            if parameter.dim() <= 1 or parameter.abs().max() == 0:
+                draw = torch.rand(parameter.shape, generator=generator) * 0.5
+                parameter.copy_(draw - 0.25 if "bias" in name else draw + 0.5)
         for name, buffer in network.named_buffers():
-            if name.endswith("running_var"):
-                buffer.add_(1)
+            if name.endswith("running_mean"):
+                buffer.copy_(torch.randn(buffer.shape, generator=generator) * 0.1)
+            elif name.endswith("running_var"):
+                buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
     return network.eval()
 
 
@@ -279,3 +282,22 @@ class Branching(nn.Module):
         if bool(x.sum() > 0):
             return self.high(x).relu()
         return self.low(x)
+
+
+class Caching(nn.Module):
+    """Keeps a table that it made of a parameter in its first forward."""
+
+    shape = (4,)
+    cache: Dict[str, Tensor]  # noqa: UP006
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.rand(4))
+        self.fc = nn.Linear(4, 3)
+        self.cache = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        key = str(x.device)
+        if key not in self.cache:
+            self.cache[key] = self.table.flip(0) * 2
+        return self.fc(x + self.cache[key])

@@ -14,7 +14,20 @@ from lsa_audit.models.base import fit
 from lsa_audit.models.request import ModelRequest
 from lsa_audit.models.torchscript import load
 
-from .networks import KINDS, ORDINARY, Branching, Pair, Residual, Shared, Values, images_for, loaded, randomised, save
+from .networks import (
+    KINDS,
+    ORDINARY,
+    Branching,
+    Caching,
+    Pair,
+    Residual,
+    Shared,
+    Values,
+    images_for,
+    loaded,
+    randomised,
+    save,
+)
 
 
 def close(found: Tensor, expected: Tensor) -> bool:
@@ -155,6 +168,16 @@ def test_weights_in_a_list_are_the_parameters_themselves(tmp_path: Path):
     assert close(module(images), network(images)["logits"])
     moved = module.double()
     assert moved(images.double()).dtype == torch.float64
+
+
+def test_a_table_that_a_forward_keeps_does_not_hide_its_parameter(tmp_path: Path):
+    network = randomised(Caching())
+    model = fit(loaded(network, "scripted", tmp_path), images_for(network, 3))
+    images = images_for(network, 4)
+    assert close(model.module.network(images), network(images))
+    graph = walk(model, images)
+    assert graph.info.walker == "export"
+    assert graph.unassigned_parameters == 0
 
 
 def test_what_the_model_raises_is_raised(tmp_path: Path):
