@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..records import AuditRecord, GraphInfo, NeuronTable, Sustainability
 from . import selection, text
-from .sections import accuracy, inventory, layers, neurons, overview
+from .sections import accuracy, inventory, layers, neurons, overview, provenance
 from .view import Column, Row, Table, Tone
 
 WIDTH = 80
@@ -42,7 +42,14 @@ def summary(record: AuditRecord) -> RenderableType:
 def _subject(record: AuditRecord) -> str:
     weights = f"Weights: {text.sentence(record.model.weights)}."
     normalisation = f"Normalisation: {text.sentence(record.model.normalization_source)}."
-    return f"{weights} {normalisation} Data: {text.sentence(record.data.selection)}."
+    return f"{weights} {normalisation} Data: {text.sentence(record.data.selection)}.{_converted(record)}"
+
+
+def _converted(record: AuditRecord) -> str:
+    conversion = record.model.conversion
+    if conversion is None:
+        return ""
+    return f" {text.sentence(conversion.format)}; {text.sentence(provenance.parity(conversion))}."
 
 
 def _accuracy(record: AuditRecord) -> Iterator[RenderableType]:

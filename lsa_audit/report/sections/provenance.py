@@ -57,13 +57,19 @@ def _model(record: AuditRecord) -> tuple[tuple[str, str], ...]:
     )
 
 
+def parity(conversion: Conversion) -> str:
+    """How far the converted network is from the file's own program, in words."""
+    about = "; ".join(part for part in (conversion.reference or "", conversion.parity_detail) if part)
+    if conversion.parity is None:
+        return f"not compared with the file's own program ({about})" if about else "not compared"
+    return f"differs by {conversion.parity:.1e} of the largest logit from {about}"
+
+
 def _conversion(conversion: Conversion) -> Iterator[tuple[str, str]]:
     yield "file", text.name(conversion.file)
     yield "file sha256", text.digest(conversion.sha256)
     yield "format", text.sentence(conversion.format)
-    compared = f"{conversion.parity:.1e} of the largest logit" if conversion.parity is not None else "not compared"
-    about = "; ".join(part for part in (conversion.reference or "", conversion.parity_detail) if part)
-    yield "difference from the file's own program", text.sentence(f"{compared} ({about})" if about else compared)
+    yield "difference from the file's own program", text.sentence(parity(conversion))
     if conversion.static_batch is not None:
         yield "batch size of the file", f"{conversion.static_batch}; other sizes run in groups of it"
     if conversion.straight_through:

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from lsa_audit.records import AuditRecord
+import io
+
+from rich.console import Console
+
+from lsa_audit.records import AuditRecord, Conversion
+from lsa_audit.report import terminal
 from lsa_audit.report.sections import provenance
 from lsa_audit.report.view import Facts, Table
 
@@ -55,3 +60,41 @@ def test_what_was_skipped_has_its_reason(samples: dict[str, AuditRecord]) -> Non
     assert table.rows[0].cells == ("layer stem.add", "No dimension is the batch.", "batch-dimension-unknown")
     assert len(table.rows) == 2
     assert "Everything" in str(provenance.missing(samples["clean"]))
+
+
+def converted(record: AuditRecord, **changes: object) -> AuditRecord:
+    fields = {"file": "net.onnx", "sha256": "ab" * 32, "format": "ONNX, opset 17, written by pytorch 2.1", **changes}
+    update = {"conversion": Conversion(**fields), "provenance": {"layout": "the sidecar net.yaml"}}
+    return record.model_copy(update={"model": record.model.model_copy(update=update)})
+
+
+def test_how_a_file_was_converted_is_told(samples: dict[str, AuditRecord]) -> None:
+    shown = facts(
+        converted(
+            samples["clean"],
+            reference="onnxruntime 1.31 on the CPU",
+            parity=2.7e-7,
+            parity_detail="3 images",
+            static_batch=4,
+            straight_through=tuple(f"q{number}" for number in range(8)),
+            opaque=("ai.onnx::LSTM",),
+        )
+    )
+    assert shown["Model/format"] == "ONNX, opset 17, written by pytorch 2.1"
+    assert shown["Model/file sha256"] == "abababababab…"
+    assert shown["Model/layout from"] == "the sidecar net.yaml"
+    key = "Model/difference from the file's own program"
+    assert shown[key] == "differs by 2.7e-07 of the largest logit from onnxruntime 1.31 on the CPU; 3 images"
+    assert shown["Model/batch size of the file"].startswith("4;")
+    assert shown["Model/gradient of the identity through"] == "q0, q1, q2, q3, q4, q5 and 2 more"
+    assert shown["Model/run by the file's runtime because of"] == "ai.onnx::LSTM"
+
+
+def test_a_conversion_that_was_not_compared_says_so_on_every_page(samples: dict[str, AuditRecord]) -> None:
+    record = converted(samples["clean"], parity_detail="no onnxruntime is installed")
+    said = "not compared with the file's own program (no onnxruntime is installed)"
+    assert facts(record)["Model/difference from the file's own program"] == said
+    console = Console(file=io.StringIO(), width=80)
+    console.print(terminal.summary(record))
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said in " ".join(printed.split())
