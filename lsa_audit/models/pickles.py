@@ -42,6 +42,7 @@ PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 GETS = ("GET", "BINGET", "LONG_BINGET")
 TUPLES = ("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
 CALLS = ("REDUCE", "NEWOBJ", "NEWOBJ_EX")
+CONTAINERS = ("EMPTY_LIST", "LIST", "EMPTY_DICT", "DICT", "EMPTY_SET", "FROZENSET")
 OPAQUE, MARK = object(), object()
 
 
@@ -79,6 +80,7 @@ class Contents:
         names: that they import.
         calls: that they make, in order.
         storages: that they declare, in order.
+        containers: how many lists, dictionaries and sets they make.
     """
 
     archive: Archive | None = None
@@ -86,6 +88,7 @@ class Contents:
     names: set[str] = field(default_factory=set)
     calls: list[Call] = field(default_factory=list)
     storages: list[Storage] = field(default_factory=list)
+    containers: int = 0
 
     @property
     def foreign(self) -> list[str]:
@@ -160,6 +163,7 @@ class _Machine:
 
     def step(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
         name = opcode.name
+        self.contents.containers += name in CONTAINERS
         if name in PUTS:
             self.memo[argument] = self.stack[-1]
         elif name == "MEMOIZE":

@@ -103,6 +103,7 @@ PROGRAMS = {
     "TorchScript: __setstate__": program(programs.restored, 4, "__setstate__"),
     "TorchScript: __setstate__ in capitals": program(programs.restored_in_capitals, 4, "capitals"),
     "TorchScript: native class": program(programs.native_class, 4, "torch.classes"),
+    "TorchScript: deep lists": program(programs.deep_lists, 4, "600000 lists"),
     "TorchScript: stride 0": program(programs.script_stride_zero, 4, "40000000000 bytes"),
     "TorchScript: missing storage": program(programs.script_without_storage, 4, "data/0"),
     "TorchScript: truncated": program(programs.script_truncated, 4, "truncated"),

@@ -126,6 +126,11 @@ def scripted_pickle(folder: Path, content: bytes) -> Path:
     return rewritten(traced(folder), lambda name, old: (name, b"\x80\x02" + content if name == "data.pkl" else old))
 
 
+def deep_lists(folder: Path) -> Path:
+    """A list in a list in a list ..., so deep that taking it apart overruns the stack of torch's reader."""
+    return scripted_pickle(folder, b"]" * 600_000 + b"a" * 599_999 + b".")
+
+
 def script_stride_zero(folder: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -85,9 +85,9 @@ def _plant(network: ExportedNetwork, program: Program, tensors: Mapping[str, Ten
 def _modules(network: ExportedNetwork, program: Program) -> dict[str, nn.Module]:
     """Every module by its path, with the class names of the original."""
     kinds = {call.path: call.kind for operation in program.operations for call in operation.calls}
-    named = {*program.modules, *kinds, *(name.rpartition(".")[0] for name in program.tensors.values())} - {""}
+    owners = [name.rpartition(".")[0] for name in program.tensors.values()]
     children: dict[str, list[str]] = {"": []}
-    for path in sorted(named):
+    for path in filter(None, [*program.modules, *kinds, *owners]):
         _register(path, children)
     modules: dict[str, nn.Module] = {"": network}
     for parent, leaves in children.items():

@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from ...errors import UnsafeError
-from ..archives import DAMAGED_HINT, Archive
+from ..archives import DAMAGED_HINT, UNSAFE_HINT, Archive
 from ..declared import check_declared
 from ..limits import Limits
 from ..pickles import PICKLE_BYTES, Contents, read_pickle
@@ -21,6 +21,9 @@ ALLOWED = re.compile(
     r"|torch\._utils\._rebuild_tensor(_v2)?|torch\.jit\._pickle\.(build_\w+list|restore_type_tag)"
 )
 """Classes of the file itself, tensors and plain values; not the classes of `torch.classes`, which are native code."""
+
+MAX_CONTAINERS = 50_000
+"""Torch takes apart what it has read by recursion, and a chain of some hundred thousand lists overruns its stack."""
 
 
 def check_pickles(archive: Archive, limits: Limits) -> list[str]:
@@ -44,6 +47,8 @@ def check_pickles(archive: Archive, limits: Limits) -> list[str]:
         read_pickle(io.BytesIO(archive.read(name, PICKLE_BYTES)), contents)
         if contents.damage:
             raise UnsafeError(f"{archive.path.name} is malformed: {name} cannot be read", DAMAGED_HINT)
+        if contents.containers > MAX_CONTAINERS:
+            raise UnsafeError(f"{archive.path.name} holds {contents.containers} lists in {name}", UNSAFE_HINT)
         check_declared(contents, archive.path, limits)
         needed |= {name for name in contents.names if not ALLOWED.fullmatch(name)}
     return sorted(needed)

@@ -164,8 +164,6 @@ class Encoder(nn.Module):
 
 
 class InPlace(nn.Module):
-    """Writes into views and slices."""
-
     shape = (2, 4, 4)
 
     def __init__(self) -> None:
@@ -207,7 +205,6 @@ ORDINARY = (Residual, Sizes, Recurrent, Attention, Encoder, InPlace, Shared)
 
 
 def scaled(x: Tensor, by: float = 2.0) -> Tensor:
-    """A free function with a default."""
     return x * by + torch.tensor([0.5, -0.5, 0.25])
 
 
@@ -227,7 +224,6 @@ class Values(nn.Module):
         self.limit: Optional[int] = None  # noqa: UP045
 
     def pair(self, x: Tensor) -> Tuple[Tensor, int]:  # noqa: UP006
-        """A method that is not forward."""
         return x + 1, x.dim()
 
     def forward(self, x: Tensor, extra: Optional[Tensor] = None) -> Dict[str, Tensor]:  # noqa: UP006, UP045
