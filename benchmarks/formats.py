@@ -23,7 +23,7 @@ from benchmarks.formats_forms import FORMS
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "resnet18": {"size": 64},
-    "vgg11_bn": {"size": 32},
+    "vgg11_bn": {"size": 224},
     "mobilenetv3_small_100": {"size": 64},
     "efficientnet_b0": {"size": 64},
     "convnext_atto": {"size": 64},
@@ -54,6 +54,17 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "gcvit_xxtiny": {"size": 224},
 }
 """timm name -> image size, and what `timm.create_model` needs for it. The smallest of each family that timm has."""
+
+PREFACE = """\
+Each timm architecture with seeded random weights (norms, their statistics, layer scales and tables re-drawn
+too, so that no part is switched off), written in each form with two images and an open batch size, and loaded
+by the tool. A cell shows the largest difference of the logits on three images from those of the original
+module, relative to the largest logit; the number of layers of the walk; and how many of the parameters (as
+tensors) a gradient reaches. *right*: the difference is at most 1e-4 and the input's gradient agrees with the
+original's (cosine above 0.999). *hooks*: the graph could not be exported and modules were walked. ONNX files
+have fewer layers and parameters, as exporters fold batch norms into convolutions. What is missing stands below
+with its cause.
+"""
 
 TIME_LIMIT_S = 900
 PACKAGES = ("torch", "timm", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript")
@@ -118,11 +129,7 @@ def _document(results: list[dict[str, Any]]) -> str:
         "",
         "    python -m benchmarks.formats",
         "",
-        "Each timm architecture with seeded random weights (norms, their statistics, layer scales and tables re-drawn too, so that",
-        "no part is switched off), written in each form and loaded by the tool. A cell shows the largest difference of the logits from",
-        "those of the original module, relative to the largest logit, on three images (the file was written with two); the number of",
-        "layers of the walk; and how many parameters (as tensors) a gradient reaches. The input's gradient was compared with the original's",
-        "by cosine. *hooks*: the graph could not be exported and modules were walked. Causes of everything that is missing stand below.",
+        *PREFACE.splitlines(),
         "",
         f"{datetime.now(UTC):%Y-%m-%d}; {platform.machine()}, CPU; Python {platform.python_version()}; {versions}.",
         "",
@@ -146,7 +153,9 @@ def _cell(result: dict[str, Any] | None) -> str:
         return {"writing": "not written", "loading": "refused"}.get(result["failed"], "failed")
     walker = "" if result["walker"] == "export" else f" *{result['walker']}*"
     right = "" if _is_right(result) else " **wrong**"
-    return f"{result['parity']:.0e}{right}, {result['layers']} layers{walker}, {result['reached']}/{result['parameters']}"
+    return (
+        f"{result['parity']:.0e}{right}, {result['layers']} layers{walker}, {result['reached']}/{result['parameters']}"
+    )
 
 
 def _is_right(result: dict[str, Any] | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -116,10 +117,14 @@ def _read_back(original: nn.Module, path: Path | None, images: Tensor) -> dict[s
     expected, expected_gradient, _, _ = _run(original, images)
     logits, gradient, reached, parameters = _run(model.module, images)
     conversion = model.conversion
-    remarks = [] if conversion is None or conversion.static_batch is None else [f"batch {conversion.static_batch} fixed"]
+    remarks = (
+        [] if conversion is None or conversion.static_batch is None else [f"batch {conversion.static_batch} fixed"]
+    )
     if conversion is not None and conversion.opaque:
         remarks.append(f"black box because of {', '.join(conversion.opaque)}")
-    remarks += [f"{entry.what}: {entry.detail}" for entry in info.skipped if entry.reason in ("module-hooks", "export-parity")]
+    remarks += [
+        f"{entry.what}: {entry.detail}" for entry in info.skipped if entry.reason in ("module-hooks", "export-parity")
+    ]
     return {
         "parity": float((logits - expected).abs().max() / expected.abs().max()),
         "cosine": _cosine(gradient, expected_gradient),
@@ -154,6 +159,9 @@ def _cosine(gradient: Tensor | None, expected: Tensor | None) -> float | None:
     return float(nn.functional.cosine_similarity(gradient.flatten().double(), expected.flatten().double(), dim=0))
 
 
-def _cause(error: Exception) -> str:
-    text = " ".join(str(error).split()) or "no message"
+def _cause(error: BaseException) -> str:
+    """The innermost error, in one plain line: exporters wrap it in advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split()) or "no message"
     return f"{type(error).__name__}: {text[:CAUSE_LENGTH]}".replace("|", "/")
