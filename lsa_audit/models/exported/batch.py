@@ -20,7 +20,6 @@ from .program import Operation, Program, Ref, Times, Values, start
 SIZES = {"reshape": "shape", "expand": "size", "expand_copy": "size", "repeat": "repeats"}
 """Operations that may hold the batch size, and the argument that does."""
 
-
 CREATIONS = frozenset({"zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty"})
 
 
@@ -29,7 +28,7 @@ def opened(program: Program, tensors: Mapping[str, Tensor], images: Tensor, cons
 
     Args:
         images: two groups, each of the batch size that the program was exported for.
-        constants: whether constants whose first dimension has that size are made for each image.
+        constants: whether constants that have that size somewhere are made for each image.
     """
     size = program.input.example[0]
     with torch.no_grad():
@@ -38,11 +37,11 @@ def opened(program: Program, tensors: Mapping[str, Tensor], images: Tensor, cons
         for operation in program.operations:
             before = dict(single)
             operation.run(single)
-            if constants and operation.name in CREATIONS:
-                changed = _per_image(operation, size)
-            else:
-                changed = _opened(operation, before, single, double, size)
             try:
+                if constants and operation.name in CREATIONS:
+                    changed = _per_image(operation, size)
+                else:
+                    changed = _opened(operation, before, single, double, size)
                 changed.run(double)
             except Exception:  # noqa: BLE001 - whatever an operation says about sizes that do not fit
                 return None
@@ -67,6 +66,7 @@ def _opened(operation: Operation, before: Values, after: Values, double: Values,
 
 
 def _per_image(operation: Operation, size: int) -> Operation:
+    """A constant such as the mask of a group or the first state of an LSTM, made as large as the batch is."""
     sizes = operation.named["size"]
     if size not in sizes:
         return operation

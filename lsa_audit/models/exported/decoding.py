@@ -25,8 +25,24 @@ CONTROL_FLOW = "torch.ops.higher_order."
 _COMPARISONS = ("eq", "ne", "le", "ge", "lt", "gt", "and_", "or_")
 _ARITHMETIC = ("neg", "pos", "mul", "add", "sub", "floordiv", "mod", "pow", "truediv", "lshift", "rshift")
 _SYMBOLIC = ("not", "int", "float", "ite", "max", "min", "sum", "sqrt")
+LARGEST = 2**63
+
+
+def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, kept to 64 bits: Python's own numbers would grow until the memory is full."""
+
+    def call(*operands: Any) -> Any:
+        powers = function in (operator.pow, operator.lshift) and isinstance(operands[1], int) and operands[1] > 63
+        result = None if powers else function(*operands)
+        if powers or (type(result) is int and abs(result) >= LARGEST):
+            raise ValueError("a number of more than 64 bits")
+        return result
+
+    return call
+
+
 NUMBER_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{f"_operator.{name}": getattr(operator, name) for name in _COMPARISONS + _ARITHMETIC},
+    **{f"_operator.{name}": _bounded(getattr(operator, name)) for name in _COMPARISONS + _ARITHMETIC},
     **{f"torch.sym_{name}": getattr(torch, f"sym_{name}") for name in _SYMBOLIC},
     **{f"math.{name}": getattr(math, name) for name in ("ceil", "floor", "trunc", "sqrt")},
 }
@@ -96,8 +112,13 @@ def decode(content: Mapping[str, Any], trusted: bool) -> Program:
         operations=with_lifetimes(operations, output),
         modules=tuple(str(entry["fqn"]) for entry in described["module_call_graph"]),
         architecture=next((op.calls[0].kind for op in operations if op.calls and not op.calls[0].path), "unknown"),
-        writer=str(content.get("torch_version", "unknown"))[:40],
+        writer=_version(content),
     )
+
+
+def _version(content: Mapping[str, Any]) -> str:
+    version = str(content.get("torch_version"))
+    return version if re.fullmatch(r"[\w.+<=]{1,40}", version) else "of unknown version"
 
 
 def in_evaluation(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
@@ -146,6 +167,8 @@ def _input(argument: Mapping[str, Any], metadata: Mapping[str, Any]) -> Input:
         hint = (entry.get("as_expr") or {}).get("hint") or {}
         sizes.append(None if fixed is None else int(fixed))
         example.append(int(hint.get("as_int", 2)) if fixed is None else int(fixed))
+    if min(example, default=0) < 1:
+        raise ValueError("the input has no elements")
     return Input(name, tuple(sizes), tuple(example), str(DTYPES[described["dtype"]]).removeprefix("torch."))
 
 
@@ -160,11 +183,12 @@ def _operation(node: Mapping[str, Any], trusted: bool) -> Operation:
     if match is not None and match["name"] in VIEWS and match["overload"] == "default":
         renamed = [{**entry, "name": "shape"} if entry["name"] == "size" else entry for entry in node["inputs"]]
         return _operation({**node, "target": RESHAPE, "inputs": renamed}, trusted)
-    given = [(str(entry["name"]), read_argument(entry["arg"])) for entry in node["inputs"]]
     number_function = NUMBER_FUNCTIONS.get(target)
+    function = number_function or _tensor_function(target, trusted)
+    given = [(str(entry["name"]), read_argument(entry["arg"])) for entry in node["inputs"]]
     return Operation(
         target=target,
-        function=number_function or _tensor_function(target, trusted),
+        function=function,
         arguments=tuple(value for _, value in given) if number_function else (),
         named={} if number_function else dict(given),
         outputs=tuple(_output(entry) for entry in node["outputs"]),
@@ -176,7 +200,7 @@ def _tensor_function(target: str, trusted: bool) -> Callable[..., Any]:
     if target.startswith(CONTROL_FLOW):
         raise ModelError(
             f"the program holds the control structure {target.removeprefix(CONTROL_FLOW)[:80]!a}",
-            "export the model without it",
+            "export the model without it (for wrap_with_set_grad_enabled: without torch.no_grad in its forward)",
         )
     match = ATEN_TARGET.fullmatch(target)
     if match is None or not (_is_listed(match) or trusted):
@@ -202,7 +226,8 @@ def _calls(stack: str) -> tuple[Call, ...]:
     found = []
     for entry in filter(None, stack.split(";")):
         key, path, kind = entry.split(",", 2)
-        found.append(Call(key, path.split("@")[0], kind.rpartition(".")[2]))
+        name = kind.rpartition(".")[2]
+        found.append(Call(key, path.split("@")[0], name if name.isidentifier() else "Module"))
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -72,13 +73,16 @@ def run_steps(steps: Sequence[Operation | Step], values: Values) -> None:
 def _plant(network: ExportedNetwork, program: Program, tensors: Mapping[str, Tensor]) -> None:
     """Make the modules, put the tensors where the file names them, and hand each call its operations."""
     modules = _modules(network, program)
+    shared: dict[Any, nn.Parameter] = {}
     for name in dict.fromkeys(program.tensors.values()):
         path, _, leaf = name.rpartition(".")
-        owner = modules[path]
-        if name in program.parameters and tensors[name].is_floating_point():
-            owner.register_parameter(leaf, nn.Parameter(tensors[name]))
+        tensor = tensors[name]
+        if name in program.parameters and tensor.is_floating_point():
+            # One parameter may go by several names.
+            place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()) if tensor.numel() else name
+            modules[path].register_parameter(leaf, shared.setdefault(place, nn.Parameter(tensor)))
         else:
-            owner.register_buffer(leaf, tensors[name])
+            modules[path].register_buffer(leaf, tensor)
     network.recorded_steps = _nested(program.operations, 0, modules)
 
 
@@ -102,8 +106,8 @@ def _modules(network: ExportedNetwork, program: Program) -> dict[str, nn.Module]
 def _register(path: str, children: dict[str, list[str]]) -> None:
     """Add a path and the containers around it, which nothing calls, to the tree of names."""
     parts = path.split(".")
-    if len(parts) > DEEPEST:
-        raise ValueError(f"a module lies {len(parts)} deep")
+    if len(parts) > DEEPEST or not path.isprintable():
+        raise ValueError(f"a module lies {len(parts)} deep, or has a name that cannot be shown")
     for depth in range(len(parts)):
         parent, inner = ".".join(parts[:depth]), ".".join(parts[: depth + 1])
         if inner not in children:
@@ -116,7 +120,7 @@ def _module(kind: str | None, listed: bool) -> nn.Module:
     if kind is None:
         return nn.ModuleList() if listed else nn.Module()
     bases = (Scope, nn.Sequential) if listed or kind == "Sequential" else (Scope,)
-    module: nn.Module = type(kind if kind.isidentifier() else "Module", bases, {})()
+    module: nn.Module = type(kind, bases, {})()
     return module
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,8 @@ from .network import ExportedNetwork
 from .program import Program, run
 
 SAMPLE_SEED = 0
+SAMPLE_BYTES = 256 * 2**20
+OPEN_BATCH_HINT = "export it with an open batch: dynamic_shapes=({0: torch.export.Dim.AUTO},)"
 
 
 @dataclass(frozen=True)
@@ -40,35 +43,47 @@ def verified_network(program: Program, tensors: Mapping[str, Tensor], limit: int
 
     Cost: two forwards on two batches of the program's own size and a bit; for a single batch size up to three more.
     """
-    size, group = program.input.sizes[0], program.input.example[0]
-    generator = torch.Generator().manual_seed(SAMPLE_SEED)
-    images = torch.randn(2 * group + 1, *program.input.example[1:], generator=generator)
+    images = _samples(program)
     expected = _own_logits(program, tensors, images, limit)
-    programs: list[tuple[Program | None, int | None]] = [(program, size)]
-    if size is not None:
-        pair = images[: 2 * size]
-        programs = [(opened(program, tensors, pair, constants), None) for constants in (False, True)] + programs
     parity = float("inf")
-    for candidate, group_size in programs:
-        if candidate is not None:
-            network = ExportedNetwork(candidate, tensors, group_size).eval()
-            parity = _difference(network, images, expected)
-            if parity <= PARITY_TOLERANCE:
-                return network, Comparison(parity, len(images), expected.shape[1])
+    for network in _candidates(program, tensors, images):
+        parity = _difference(network.eval(), images, expected)
+        if parity <= PARITY_TOLERANCE:
+            return network, Comparison(parity, len(images), expected.shape[1])
     raise ModelError(
         f"the program differs by {parity:.1e} of the largest logit from itself at another batch size",
-        "export it with an open batch: dynamic_shapes=({0: torch.export.Dim.AUTO},)",
+        OPEN_BATCH_HINT,
     )
+
+
+def _candidates(program: Program, tensors: Mapping[str, Tensor], images: Tensor) -> Iterator[ExportedNetwork]:
+    """The forms of the network, the most telling one first; each is made only when it is asked for."""
+    size = program.input.sizes[0]
+    if size is not None:
+        for constants in (False, True):
+            candidate = opened(program, tensors, images[: 2 * size], constants)
+            if candidate is not None:
+                yield ExportedNetwork(candidate, tensors, group_size=None)
+    yield ExportedNetwork(program, tensors, size)
+
+
+def _samples(program: Program) -> Tensor:
+    """Seeded random images: two batches of the program's own size, and one image more."""
+    group, *shape = program.input.example
+    count = 2 * group + 1
+    if count * math.prod(shape) * torch.float32.itemsize > SAMPLE_BYTES:
+        what = f"the program takes {group} images of {'x'.join(map(str, shape))} at a time, more than can be tried"
+        raise ModelError(what, OPEN_BATCH_HINT)
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(SAMPLE_SEED))
 
 
 def _own_logits(program: Program, tensors: Mapping[str, Tensor], images: Tensor, limit: int) -> Tensor:
     """What the program makes of the images in groups of its own size, the last filled up with the last image."""
     count, group = len(images), program.input.example[0]
     positions = torch.arange(-(-count // group) * group).clamp(max=count - 1)
-    groups = [images[chosen] for chosen in torch.split(positions, group)]
-    check_sizes(program, tensors, groups[0], limit)
+    check_sizes(program, tensors, images[:group], limit)
     with torch.no_grad():
-        logits = [run(program, tensors, images) for images in groups]
+        logits = [run(program, tensors, images[chosen]) for chosen in torch.split(positions, group)]
     shape = tuple(logits[0].shape)
     if len(shape) != 2 or shape[0] != group:
         raise ModelError(f"the program returns {shape} for {group} images", "a classifier must return logits [N, K]")

@@ -46,7 +46,9 @@ def load(request: ModelRequest) -> Model:
         imported = import_graph(source.proto, source.name)
     except UnsupportedError as error:
         return _black_box(request, source, taken, error.operations)
-    network = imported.network if imported.batch is None else FixedBatch(imported.network, imported.batch)
+    network = imported.network
+    if imported.batch is not None and not imported.free:
+        network = FixedBatch(network, imported.batch)
     source = replace(source, batch=imported.batch)
     compared, reference = _compare(network, source, taken, imported)
     if not compared.close:

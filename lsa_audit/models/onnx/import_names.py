@@ -15,6 +15,9 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 NUMBERED = re.compile(r"node_\w+|n\d+(_\d+)?")
 """What exporters call a node for want of a name."""
 
+UNKNOWN = "_empty_nn_module_stack_from_metadata_hook"
+"""What the exporter notes for operations that it has put in itself."""
+
 QUOTED = re.compile(r"'([^']*)'")
 
 
@@ -22,7 +25,7 @@ def module_of(node: onnx.NodeProto) -> str:
     """Path of the innermost module that a node comes from; empty where the file does not say, or it is the model."""
     noted = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "")
     scopes = QUOTED.findall(noted)
-    return scopes[-2] if len(scopes) > 1 else ""
+    return scopes[-2] if len(scopes) > 1 and scopes[-2] != UNKNOWN else ""
 
 
 def named(nodes: Sequence[Raw]) -> list[Raw]:

@@ -71,7 +71,7 @@ def _conversion(conversion: Conversion) -> Iterator[tuple[str, str]]:
     yield "format", text.sentence(conversion.format)
     yield "difference from the file's own program", text.sentence(parity(conversion))
     if conversion.static_batch is not None:
-        yield "batch size of the file", f"{conversion.static_batch}; other sizes run in groups of it"
+        yield "batch size of the file", f"{conversion.static_batch}; here any size runs"
     if conversion.straight_through:
         yield "gradient of the identity through", _listed(conversion.straight_through)
     if conversion.opaque:

@@ -68,6 +68,17 @@ def test_it_agrees_with_the_loader_of_torch(tmp_path):
     assert torch.equal(loaded(path).module(images), expected)
 
 
+def test_a_copy_of_the_network_has_weights_of_its_own(tmp_path):
+    network = load(ModelRequest(str(save(randomised(Residual()), tmp_path / "model.pt2")))).module.network
+    twin = copy.deepcopy(network).train()
+    expected = network(images_of(2))
+    assert torch.equal(twin(images_of(2)), expected)
+    with torch.no_grad():
+        twin.conv.weight.zero_()
+    assert torch.equal(network(images_of(2)), expected)
+    assert not torch.equal(twin(images_of(2)), expected)
+
+
 def test_a_file_of_an_older_torch(tmp_path):
     network = randomised(Residual())
     model = loaded(save_old(copy.deepcopy(network), tmp_path / "model.pt2"))
@@ -127,6 +138,45 @@ def test_a_batch_that_cannot_be_opened_runs_in_groups(tmp_path):
     for count in (1, 2, 5):
         assert torch.allclose(model.module(images_of(count)), network(images_of(count)), atol=1e-6)
     assert [name for name, _ in model.module.network.named_parameters()] == ["head.weight", "head.bias"]
+
+
+def test_a_region_without_gradients_is_a_control_structure(tmp_path):
+    class Frozen(nn.Module):
+        def forward(self, images):
+            with torch.no_grad():
+                features = images.relu()
+            return features.flatten(1)[:, :5] + images.flatten(1)[:, :5]
+
+    with pytest.raises(ModelError, match="control structure 'wrap_with_set_grad_enabled'"):
+        loaded(save(Frozen(), tmp_path / "model.pt2"))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_modules_and_tensors_keep_their_places(strict, tmp_path):
+    class Parts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = nn.ModuleDict({"first": nn.Conv2d(3, 4, 3), "last": nn.Linear(4, 5)})
+            self.steps = nn.ModuleList(nn.ReLU() for _ in range(2))
+            self.again = self.parts["first"]
+            self.register_buffer("shift", torch.randn(4, 1, 1), persistent=False)
+            self.constant = torch.randn(4, 1, 1)
+
+        def forward(self, images):
+            features = self.steps[0](self.parts["first"](images) + self.shift * self.constant)
+            return self.parts["last"](self.steps[1](features).mean((2, 3)))
+
+    network = randomised(Parts())
+    program = torch.export.export(copy.deepcopy(network), (images_of(1),), strict=strict)
+    torch.export.save(program, tmp_path / "model.pt2")
+    model = loaded(tmp_path / "model.pt2")
+    images = images_of(4)
+    assert torch.allclose(model.module(images), network(images), atol=1e-6)
+    names = [name for name, _ in model.module.network.named_parameters()]
+    assert names == [name for name, _ in network.named_parameters()]
+    assert isinstance(model.module.network.steps, nn.ModuleList)
+    table = [layer.name for layer in table_of(model, images)]
+    assert table == ["parts.first", "steps.0", "steps.1", "mean", "parts.last"]
 
 
 def test_several_groups_that_influence_each_other_are_refused(tmp_path):

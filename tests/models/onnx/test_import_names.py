@@ -52,6 +52,7 @@ def test_no_name_is_given_twice():
         ("['', 'add_3']", ""),
         ("[]", ""),
         ("['one']", ""),
+        ("['', '_empty_nn_module_stack_from_metadata_hook', 'sym_size_3']", ""),
         ("(" * 1000, ""),
     ],
 )

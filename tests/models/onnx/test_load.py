@@ -18,7 +18,6 @@ from lsa_audit.models import ModelRequest, fit
 from lsa_audit.models.limits import Limits
 from lsa_audit.models.onnx import SOFTMAX_NOTE, load
 from lsa_audit.models.onnx.black_box import BlackBox
-from lsa_audit.models.static_batch import FixedBatch
 
 from .model_files import cnn, counting, linear, model, save, tensor
 
@@ -100,7 +99,6 @@ def test_layouts(tmp_path, shape, size, delivered):
 @pytest.mark.parametrize("batch", [1, 4])
 def test_fixed_batches(tmp_path, batch):
     found = load(request(cnn(batch), tmp_path))
-    assert isinstance(found.module.network, FixedBatch)
     assert found.conversion.static_batch == batch
     assert found.conversion.parity <= 1e-6
     images = pixels(8, 1, 8, 8)

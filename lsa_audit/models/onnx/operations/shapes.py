@@ -117,9 +117,6 @@ NUMERIC: Mapping[str, Callable[..., Any]] = {
     "Concat": lambda node, *parts: numpy.concatenate(parts, node.integer("axis", 0)),
     "Div": _pairs(_divide),
     "Equal": _pairs(operator.eq),
-    "Expand": lambda _, numbers, shape: numpy.broadcast_to(
-        numbers, numpy.broadcast_shapes(numbers.shape, tuple(shape.tolist()))
-    ),
     "Floor": _each(math.floor, 1),
     "Gather": _gather,
     "Greater": _pairs(operator.gt),

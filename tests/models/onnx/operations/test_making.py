@@ -135,3 +135,14 @@ def test_an_identity_matrix():
         node("MatMul", ["images", "eye"], ["logits"]),
     ]
     same(nodes, {"square": floats(5, 5)}, shape=(5,))
+
+
+def test_a_number_spread_over_a_shape():
+    nodes = [
+        node("Shape", ["images"], ["sizes"]),
+        node("Expand", ["number", "sizes"], ["spread"]),
+        node("CumSum", ["spread", "axis"], ["places"]),
+        node("Add", ["images", "places"], ["sum"]),
+        node("Flatten", ["sum"], ["logits"]),
+    ]
+    same(nodes, {"number": numpy.float32(0.5), "axis": numpy.array(2)}, shape=(3, 6))
