@@ -2,7 +2,8 @@
 
 None of them reads or writes a file, opens a connection, starts a process or unpickles; none touches the settings of
 torch, the storage of another tensor, or a generator other than through a draw. A file that calls anything else is
-refused.
+refused. Some of these do not look at the sizes of their operands and are called through `checked`; others of that kind,
+which no network exported for inference on a CPU needs, are left out.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ from __future__ import annotations
 _LAYERS = """
     _convolution _convolution_mode conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d
     convolution linear bilinear embedding lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
-    _batch_norm_impl_index _native_batch_norm_legit _native_batch_norm_legit_functional
+    _batch_norm_impl_index _native_batch_norm_legit
     _native_batch_norm_legit_no_training batch_norm group_norm instance_norm layer_norm
     native_batch_norm native_group_norm native_layer_norm rms_norm _fused_rms_norm _weight_norm _weight_norm_interface
     norm_except_dim
-    scaled_dot_product_attention _scaled_dot_product_attention_math _scaled_dot_product_flash_attention
-    _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_efficient_attention
+    scaled_dot_product_attention _scaled_dot_product_attention_math
+    _scaled_dot_product_flash_attention_for_cpu
     _transformer_encoder_layer_fwd _native_multi_head_attention
     alpha_dropout dropout feature_alpha_dropout feature_dropout native_dropout
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d
     adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d
     max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices
-    fractional_max_pool2d fractional_max_pool3d max_unpool2d max_unpool3d
+    max_unpool2d max_unpool3d
     affine_grid_generator grid_sampler grid_sampler_2d grid_sampler_3d
     upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d
     upsample_trilinear3d _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_lanczos2d_aa _upsample_nearest_exact1d

@@ -12,17 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-UNCHECKED = frozenset(
-    {
-        "_native_batch_norm_legit_functional",
-        "_scaled_dot_product_flash_attention",
-        "_scaled_dot_product_efficient_attention",
-        "fractional_max_pool2d",
-        "fractional_max_pool3d",
-    }
-)
-"""The same without a replacement here: nothing that is exported for inference on a CPU needs them."""
-
 
 def lstm(
     input: Tensor,  # noqa: A002 - the operation's own name for it
@@ -35,10 +24,10 @@ def lstm(
     bidirectional: bool,
     batch_first: bool,
 ) -> Any:
-    """aten::lstm.input with states [layers, N, H] that are broadcast to the batch, and weights of the sizes it reads.
+    """aten::lstm.input with states [layers, N, H] and weights of the sizes that it reads.
 
     Raises:
-        ValueError: the sizes of weights or states disagree.
+        ValueError, RuntimeError: the sizes of weights or states disagree.
     """
     hidden = params[1].shape[1]
     directions = 2 if bidirectional else 1
@@ -49,23 +38,29 @@ def lstm(
         one = [(4 * hidden, taken), (4 * hidden, hidden), *([(4 * hidden,)] * 2 if has_biases else [])]
         expected += one * directions
     sizes = [tuple(parameter.shape) for parameter in params]
-    if sizes != expected or input.dim() != 3 or any(state.shape[0] != num_layers * directions for state in hx):
+    if sizes != expected or input.dim() != 3 or any(state.dim() != 3 or state.shape[2] != hidden for state in hx):
         raise ValueError("the sizes of an LSTM's weights or states disagree")
-    # Not compared but expanded, so that a graph that is traced from here holds the check for every other batch.
+    # Not compared but reshaped, so that a graph that is traced from here holds the check for every other batch.
     count = input.shape[0 if batch_first else 1]
-    states = [state.expand(-1, count, hidden) for state in hx]
+    states = [state.reshape(num_layers * directions, count, hidden) for state in hx]
     settings = (has_biases, num_layers, dropout, train, bidirectional, batch_first)
     return torch.ops.aten.lstm.input(input, states, params, *settings)
 
 
 def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    """aten::_weight_norm by operations that broadcast: v / |v| * g, with norms over all dimensions but `dim`."""
+    """aten::_weight_norm by other operations: v / |v| * g, with norms over all dimensions but `dim`.
+
+    Raises:
+        ValueError: g has another size than the norms.
+    """
     return _weight_norm_interface(v, g, dim)[0]
 
 
 def _weight_norm_interface(v: Tensor, g: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
     others = [other for other in range(v.dim()) if other != dim]
     norms = torch.linalg.vector_norm(v, dim=others, keepdim=dim >= 0)
+    if g.shape != norms.shape:
+        raise ValueError("the size of a weight norm's g is not that of the norms")
     return v * (g / norms), norms
 
 

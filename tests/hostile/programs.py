@@ -57,6 +57,36 @@ class Restored(nn.Module):
         self.training = state
 
 
+class FalseStates(nn.Module):
+    """An LSTM whose first states are for one image: torch reads beyond them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        recurrent = nn.LSTM(4, 16, batch_first=True)
+        for name, weight in recurrent.named_parameters():
+            self.register_buffer(name, weight.detach())
+        self.register_buffer("state", torch.zeros(1, 1, 16))
+        self.linear = nn.Linear(16, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        weights = [self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0]
+        rows = images.flatten(1, 2)
+        found = torch.lstm(rows, [self.state, self.state], weights, True, 1, 0.0, False, False, True)
+        return self.linear(found[0][:, -1])
+
+
+class FalseNorm(nn.Module):
+    """A weight norm with one length for three rows: torch reads beyond it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(16, 3)
+        self.register_buffer("lengths", torch.rand(1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1) @ torch._weight_norm(self.linear.weight, self.lengths, 0).t()
+
+
 def scripted(module: nn.Module, folder: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,6 +129,14 @@ save = calling(f'torch.save(input, "{{folder}}/{checkpoints.CANARY}")')
 spaced_save = calling(f'ops . aten . save(input, "{{folder}}/{checkpoints.CANARY}")')
 foreign_namespace = calling("_9 = ops.evil.run(input)")
 nonsense = calling("][ this is no program")
+
+
+def false_states(folder: Path) -> Path:
+    return scripted(FalseStates(), folder)
+
+
+def false_norm(folder: Path) -> Path:
+    return scripted(FalseNorm(), folder)
 
 
 def restored(folder: Path) -> Path:

@@ -84,7 +84,10 @@ def test_batches_do_not_change_the_figures(measure):
     _, _, _, whole = measured(measure, batch_size=100)
     _, _, _, parts = measured(measure, batch_size=2, parts=(0, 4, 5, 10))
     for one, other in zip(whole.results(0.8, 0), parts.results(0.8, 0), strict=True):
-        assert [layer.mean for layer in one.layers] == pytest.approx([layer.mean for layer in other.layers], rel=1e-5)
+        # A difference of two nearly equal activations keeps few digits, and kernels round by batch size and threads.
+        assert [layer.mean for layer in one.layers] == pytest.approx(
+            [layer.mean for layer in other.layers], rel=1e-4, abs=1e-7
+        )
 
 
 def test_an_empty_list_names_the_highest_layer():

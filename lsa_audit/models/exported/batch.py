@@ -23,12 +23,12 @@ SIZES = {"reshape": "shape", "expand": "size", "expand_copy": "size", "repeat": 
 CREATIONS = frozenset({"zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty"})
 
 
-def opened(program: Program, tensors: Mapping[str, Tensor], images: Tensor, constants: bool) -> Program | None:
+def opened(program: Program, tensors: Mapping[str, Tensor], images: Tensor, constants: int | None) -> Program | None:
     """The program with an open batch; None where that cannot be done.
 
     Args:
         images: two groups, each of the batch size that the program was exported for.
-        constants: whether constants that have that size somewhere are made for each image.
+        constants: which of the sizes of a constant that equal that batch size is the batch (0: the first); None: none.
     """
     size = program.input.example[0]
     with torch.no_grad():
@@ -38,8 +38,8 @@ def opened(program: Program, tensors: Mapping[str, Tensor], images: Tensor, cons
             before = dict(single)
             operation.run(single)
             try:
-                if constants and operation.name in CREATIONS:
-                    changed = _per_image(operation, size)
+                if constants is not None and operation.name in CREATIONS:
+                    changed = _per_image(operation, size, constants)
                 else:
                     changed = _opened(operation, before, single, double, size)
                 changed.run(double)
@@ -65,13 +65,13 @@ def _opened(operation: Operation, before: Values, after: Values, double: Values,
     return operation if sizes is None else operation.with_named({name: sizes})
 
 
-def _per_image(operation: Operation, size: int) -> Operation:
+def _per_image(operation: Operation, size: int, which: int) -> Operation:
     """A constant such as the mask of a group or the first state of an LSTM, made as large as the batch is."""
-    sizes = operation.named["size"]
-    if size not in sizes:
-        return operation
-    position = sizes.index(size)
-    return operation.with_named({"size": [*sizes[:position], Times(1), *sizes[position + 1 :]]})
+    sizes = list(operation.named["size"])
+    positions = [position for position, entry in enumerate(sizes) if entry == size]
+    if which < len(positions):
+        sizes[positions[which]] = Times(1)
+    return operation.with_named({"size": sizes})
 
 
 def _repeated(operation: Operation, name: str, small: Tensor, result: Tensor, size: int) -> Operation:

@@ -13,7 +13,7 @@ import torch
 
 from ...errors import ModelError, UnsafeError
 from ..allowed import ATEN
-from ..checked import CHECKED, UNCHECKED
+from ..checked import CHECKED
 from .arguments import DTYPES, EXPORT_HINT, read_argument
 from .program import Call, Input, Operation, Output, Program, with_lifetimes
 
@@ -218,7 +218,7 @@ def _tensor_function(target: str, trusted: bool) -> Callable[..., Any]:
 
 
 def _is_listed(match: re.Match[str]) -> bool:
-    return match["namespace"] == "aten" and match["name"] in ATEN - UNCHECKED
+    return match["namespace"] == "aten" and match["name"] in ATEN
 
 
 def _calls(stack: str) -> tuple[Call, ...]:

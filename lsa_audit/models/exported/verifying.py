@@ -60,7 +60,7 @@ def _candidates(program: Program, tensors: Mapping[str, Tensor], images: Tensor)
     """The forms of the network, the most telling one first; each is made only when it is asked for."""
     size = program.input.sizes[0]
     if size is not None:
-        for constants in (False, True):
+        for constants in (None, 0, 1):
             candidate = opened(program, tensors, images[: 2 * size], constants)
             if candidate is not None:
                 yield ExportedNetwork(candidate, tensors, group_size=None)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
+from ..checked import CHECKED
 from .language import ON_NUMBERS, ON_TENSORS, ON_VALUES, PRIMITIVES, SCALAR_TYPES, Function
 from .outer import attention, convolution, encoder_layer, plain_convolution
 
@@ -63,9 +64,8 @@ def _torch_function(kind: str, schema: str, node: torch._C.Node, place: Place) -
     arguments = operation._schema.arguments
     tensors = tuple(index for index, argument in enumerate(arguments) if str(argument.type) == "Tensor")
     devices = tuple(index for index, argument in enumerate(arguments) if "Device" in str(argument.type))
-    call = _by_position(
-        operation, arguments, [_is_default(*pair) for pair in zip(node.inputs(), arguments, strict=True)]
-    )
+    checked = CHECKED.get(f"{name}.{overload}", operation) if namespace == "aten" else operation
+    call = _by_position(checked, arguments, [_is_default(*pair) for pair in zip(node.inputs(), arguments, strict=True)])
     return _Operation(name, call, tensors, devices, place)
 
 
