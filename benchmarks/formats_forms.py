@@ -62,7 +62,8 @@ def measure(architecture: str, settings: dict[str, Any]) -> Iterator[dict[str, A
     """One result for each form; a form that fails says where and why."""
     size = settings.pop("size")
     for name, form in FORMS.items():
-        original = _made(architecture, settings)
+        # One network to read and one to compare with: some keep what they make of their parameters at the first run.
+        original, given = _made(architecture, settings), _made(architecture, settings)
         generator = torch.Generator().manual_seed(1)
         images = torch.rand((IMAGES, 3, size, size), generator=generator)
         result: dict[str, Any] = {"architecture": architecture, "form": name}
@@ -72,12 +73,12 @@ def measure(architecture: str, settings: dict[str, Any]) -> Iterator[dict[str, A
             try:
                 if form.write is not None:
                     with contextlib.redirect_stdout(io.StringIO()):
-                        form.write(_made(architecture, settings), images[:WRITTEN_WITH], path)
+                        form.write(given, images[:WRITTEN_WITH], path)
             except Exception as error:  # noqa: BLE001 - exporters fail in any way; the cause is what is reported
                 yield {**result, "failed": "writing", "cause": _cause(error)}
                 continue
             try:
-                yield {**result, **_read_back(original, None if form.write is None else path, images)}
+                yield {**result, **_read_back(original, given if form.write is None else path, images)}
             except Exception as error:  # noqa: BLE001 - the same for reading
                 yield {**result, "failed": "loading", "cause": _cause(error)}
 
@@ -103,15 +104,15 @@ def _made(architecture: str, settings: dict[str, Any]) -> nn.Module:
     return network
 
 
-def _read_back(original: nn.Module, path: Path | None, images: Tensor) -> dict[str, Any]:
+def _read_back(original: nn.Module, subject: nn.Module | Path, images: Tensor) -> dict[str, Any]:
     from lsa_audit.graph.walker import walk
     from lsa_audit.models import ModelRequest, fit, from_module, load
 
     shape = tuple(images.shape[1:])
-    if path is None:
-        model = from_module(original, mean=(0.0,), std=(1.0,), input_shape=shape)
+    if isinstance(subject, nn.Module):
+        model = from_module(subject, mean=(0.0,), std=(1.0,), input_shape=shape)
     else:
-        model = load(ModelRequest(str(path), input_shape=shape))
+        model = load(ModelRequest(str(subject), input_shape=shape))
     model = fit(model, images[:WRITTEN_WITH])
     info = walk(model, images).info
     expected, expected_gradient, _, _ = _run(original, images)
@@ -141,13 +142,12 @@ def _run(module: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None, int,
     """Logits, the input's gradient, and how many of the parameters (as tensors) get one that is not zero."""
     module.zero_grad()
     leaf = images.clone().requires_grad_(True)
-    logits: Tensor = module(leaf)
     parameters = list(module.parameters())
     for parameter in parameters:
         parameter.requires_grad_(True)
+    logits: Tensor = module(leaf)
     if not logits.requires_grad:
         return logits.detach(), None, 0, len(parameters)
-    logits = module(leaf)
     logits[:, 0].sum().backward()
     reached = sum(parameter.grad is not None and bool(parameter.grad.any()) for parameter in parameters)
     return logits.detach(), leaf.grad, reached, len(parameters)
@@ -156,7 +156,9 @@ def _run(module: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None, int,
 def _cosine(gradient: Tensor | None, expected: Tensor | None) -> float | None:
     if gradient is None or expected is None:
         return None
-    return float(nn.functional.cosine_similarity(gradient.flatten().double(), expected.flatten().double(), dim=0))
+    # To length 1 first: the gradients of a network with random weights may be tiny.
+    units = [value.flatten().double() / value.double().norm() for value in (gradient, expected)]
+    return float(units[0] @ units[1])
 
 
 def _cause(error: BaseException) -> str:

@@ -33,8 +33,8 @@ class ModelRequest:
     """
 
     spec: str
-    arch: str | None = None
     checkpoint: Path | None = None
+    arch: str | None = None
     random_weights: bool = False
     seed: int = 0
     mean: tuple[float, ...] | None = None
