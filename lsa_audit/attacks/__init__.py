@@ -47,6 +47,19 @@ ATTACKS: dict[str, Entry] = {
     "apgd-ce": Entry(
         "PGD with momentum and its own step sizes", "attack", "arXiv 2003.01690", steps=50, iterative=True
     ),
+    "apgd-dlr": Entry(
+        "APGD on a loss that scaled logits do not hide", "attack", "arXiv 2003.01690", steps=50, iterative=True
+    ),
+    "apgd-t": Entry(
+        "APGD towards each of the nine likeliest classes", "attack", "arXiv 2003.01690", steps=50, iterative=True
+    ),
+    "fab-t": Entry(
+        "the nearest boundary of each of the nine likeliest classes",
+        "attack",
+        "arXiv 1907.02044",
+        steps=50,
+        iterative=True,
+    ),
     "square": Entry(
         "random search with squares, from scores alone",
         "attack",

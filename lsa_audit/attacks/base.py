@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..errors import DataError
 from ..models.state import preserved
 from .budget import Budget
 from .draws import Draws
 from .norms import column, inside, project
+from .objectives import Objective, cross_entropy
 
 
 class Target:
@@ -50,16 +50,20 @@ class Target:
         self._observe(images, logits, rows)
         return logits
 
-    def gradient(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient of each image's cross-entropy with respect to that image, and the cross-entropies [N].
+    def gradient(
+        self, images: Tensor, rows: Tensor, objective: Objective = cross_entropy, targets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Gradient of each image's objective with respect to that image, and the objectives [N].
 
-        The losses are summed, so a gradient does not depend on the batch size. Entries that are not finite become 0.
+        They are summed, so a gradient does not depend on the batch size; entries that are not finite become 0.
+        Targets [N] are classes; None: the labels.
         Cost: one forward and one backward an image; no gradients of parameters.
         """
         with torch.enable_grad():
             leaf = images.detach().requires_grad_(True)
             logits = self.module(leaf)
-            losses = functional.cross_entropy(logits, self.labels[rows], reduction="none")
+            labels = self.labels[rows]
+            losses = objective(logits, labels, labels if targets is None else targets)
             gradient = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)[0] if losses.requires_grad else None
         self.forwards += len(images)
         self.backwards += len(images)

@@ -18,6 +18,12 @@ class Draws:
     def __init__(self, seed: int, image_ids: Sequence[str], purpose: str) -> None:
         self._generators = [_generator(f"{seed}|{purpose}|{image_id}") for image_id in image_ids]
 
+    def of(self, places: Sequence[int]) -> Draws:
+        """The generators of some of the images, which go on where they stand."""
+        part = Draws(0, [], "")
+        part._generators = [self._generators[place] for place in places]
+        return part
+
     def uniform(self, like: Tensor) -> Tensor:
         """Numbers in [0, 1) in the shape of `like` [N, ...]."""
         return self._draw(torch.rand, like)

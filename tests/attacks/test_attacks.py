@@ -42,7 +42,7 @@ def attack(name: str, case: LinearCase, budget: Budget, seed: int = 0, part: sli
 
 def test_catalogue_and_functions_hold_the_same_names():
     assert list(ATTACKS) == list(FUNCTIONS)
-    assert len(ATTACKS) == 9
+    assert len(ATTACKS) == 12
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -66,7 +66,7 @@ def test_same_seed_same_bits_and_another_seed_another_draw(name, norm):
     first, again, other = (attack(name, case, budget, seed) for seed in (1, 1, 2))
     assert torch.equal(first.final, again.final)
     assert torch.equal(first.adversarial, again.adversarial)
-    if name != "fgsm":
+    if name not in ("fgsm", "fab-t"):
         assert not torch.equal(first.final, other.final)
 
 
@@ -105,6 +105,17 @@ def test_no_verdict_below_the_optimum_with_several_classes(name, norm):
     # The cross-entropy goes for the likeliest class, which need not be the nearest; most near images fall all the same.
     near = optimum < epsilon / 1.25
     assert (~outcome.right[near]).float().mean() >= 0.6
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", ["apgd-t", "fab-t"])
+def test_towards_every_class_the_optimum_is_found_with_several_classes(name, norm):
+    case = linear_case((3, 4, 4), 6, 12, seed=2)
+    optimum = case.optimum(norm)
+    for index in range(12):
+        for factor, right in ((1.02, False), (0.98, True)):
+            budget = budget_of(name, norm, factor * float(optimum[index]))
+            assert bool(attack(name, case, budget, part=slice(index, index + 1)).right[0]) is right
 
 
 def test_fgsm_equals_one_step_by_hand():

@@ -81,3 +81,16 @@ def test_square_is_as_strong_as_the_peers(torchattacks, scene, norm, epsilon):
     ours = judged(scene, "square", Budget(norm, epsilon, steps=300)).right.float().mean()
     # The peer never places a square at the last row or column, which counts on 8 x 8 images: ours may be stronger.
     assert 0 < float(ours) <= float(theirs) + 0.03
+
+
+@pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.1), ("linf", 0.15), ("l2", 0.5), ("l2", 0.8)])
+@pytest.mark.parametrize(("name", "peer"), [("apgd-t", "APGDT"), ("fab-t", "FAB")])
+def test_targeted_members_are_as_strong_within_two_images(torchattacks, scene, norm, epsilon, name, peer):
+    module, batch = scene
+    settings = {"norm": {"linf": "Linf", "l2": "L2"}[norm], "eps": epsilon, "steps": 20, "n_classes": 10}
+    if name == "fab-t":
+        settings |= {"n_restarts": 1, "multi_targeted": True}
+    theirs = right(scene, getattr(torchattacks, peer)(module, **settings)(batch.images, batch.labels))
+    ours = judged(scene, name, Budget(norm, epsilon, steps=20)).right
+    assert 0 < int(ours.sum()) < 480
+    assert int(ours.sum()) <= int(theirs.sum()) + 2

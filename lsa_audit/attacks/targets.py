@@ -1,0 +1,22 @@
+"""Which classes a targeted attack aims at, and which images still need work."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .base import Target
+
+CLASSES = 9
+
+
+def likely_classes(target: Target, rows: Tensor) -> Tensor:
+    """The up to nine likeliest other classes of each clean image, [n, min(9, K - 1)]. Cost: one forward an image."""
+    logits = target.logits(target.images[rows], rows)
+    others = logits.scatter(1, target.labels[rows][:, None], -torch.inf)
+    return others.topk(min(CLASSES, logits.shape[1] - 1), dim=1).indices
+
+
+def positions(active: Tensor, rows: Tensor) -> Tensor:
+    """Where the active rows of the batch stand in `rows`."""
+    return torch.isin(rows, active).nonzero().flatten()
