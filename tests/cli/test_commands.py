@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -227,7 +228,9 @@ def test_ctrl_c_is_130_and_leaves_no_run(here):
         "--out",
         "run",
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs ignore the signal, and what they start inherits that.
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     line = process.stderr.readline()
     assert "clean accuracy" in line
     time.sleep(0.5)
