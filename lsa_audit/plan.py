@@ -35,7 +35,7 @@ def without_gradients(
         opaque: the operations that give none.
     """
     why = f"the model gives no gradients because of {', '.join(opaque)}"
-    lost = [entry for entry in planned if entry.kind == "attack" and ATTACKS[entry.name].gradients]
+    lost = [entry for entry in planned if ATTACKS[entry.name].gradients]
     left = tuple(entry for entry in planned if entry not in lost)
     return left, tuple(Skipped(what=entry.id, reason="no-gradients", detail=why) for entry in lost)
 

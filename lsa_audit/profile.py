@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from .errors import ProfileError, UsageError
+from .limits import Count, Limits
 from .plain_yaml import PlainYamlError, read_mapping
 from .records import InputLayout, Norm
 from .units import parse_epsilon
@@ -31,7 +32,6 @@ def _number(value: Any) -> Any:
 DEFAULT_ATTACKS = ["fgsm", "pgd"]
 
 Distance = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class _Settings(BaseModel):
@@ -47,15 +47,6 @@ class AttackSettings(_Settings):
     steps: Count | None = None
     step_size: Distance | None = None
     restarts: Count = 1
-
-
-class LimitSettings(_Settings):
-    """How much a model file may claim before it is refused unread."""
-
-    total_bytes: Count = 4 * 2**30
-    member_bytes: Count = 4 * 2**30
-    members: Count = 100_000
-    compression_ratio: float = Field(default=200.0, ge=1, allow_inf_nan=False)
 
 
 class Profile(_Settings):
@@ -80,7 +71,7 @@ class Profile(_Settings):
     trusted: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(
         default=(), description="sha256 of model files whose code may run"
     )
-    limits: LimitSettings = LimitSettings()
+    limits: Limits = Limits()
     model_args: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     attacks: tuple[AttackSettings, ...] = Field(
@@ -159,7 +150,8 @@ def _problem(entry: Any, origin: Mapping[str, str]) -> str:
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in entry["loc"]).lstrip(".")
     source = origin.get(str(entry["loc"][0]), "profile") if entry["loc"] else "profile"
     if entry["type"] == "extra_forbidden":
-        known = AttackSettings.model_fields if len(entry["loc"]) > 1 else Profile.model_fields
+        inner = Limits if entry["loc"][0] == "limits" else AttackSettings
+        known = inner.model_fields if len(entry["loc"]) > 1 else Profile.model_fields
         return f"{source}: {where} is not a setting{_nearest(str(entry['loc'][-1]), known)}"
     message = entry["msg"].removeprefix("Value error, ")
     return f"{source}: {where}: {message[:1].lower()}{message[1:]}"

@@ -22,7 +22,6 @@ from .attacks.norms import lengths
 from .data.base import DataRequest, Dataset, InputSpec
 from .errors import UsageError
 from .models.base import Model, fit
-from .models.limits import Limits
 from .models.request import ModelRequest
 from .models.state import preserved
 from .probes.dropout import DropoutProbe
@@ -172,7 +171,7 @@ def load_model(subject: str | nn.Module, profile: Profile) -> Model:
         input_shape=shape,
         layout=profile.layout,
         classes=profile.classes,
-        limits=Limits(**profile.limits.model_dump()),
+        limits=profile.limits,
         allow_code=profile.allow_code,
         trusted=frozenset(profile.trusted),
         arguments=profile.model_args,
@@ -264,5 +263,5 @@ def _judge(scene: Scene, batch: Batch, perturbation: Perturbation, seed: int) ->
         restarts=perturbation.restarts,
         spend_all=True,
     )
-    gradients = perturbation.kind == "attack" and ATTACKS[perturbation.name].gradients
+    gradients = ATTACKS[perturbation.name].gradients
     return judge(scene.model.module, FUNCTIONS[perturbation.name], batch, budget, seed=seed, gradients=gradients)

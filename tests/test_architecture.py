@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lsa_audit"
-LEAVES = {"errors", "records", "units", "statistics", "plain_yaml"}
+LEAVES = {"errors", "records", "units", "statistics", "plain_yaml", "limits"}
 STAGES = {
     "profile",
     "plan",
@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "records": {"errors"},
     "units": {"errors"},
     "plain_yaml": set(),
+    "limits": set(),
     "statistics": {"errors", "records"},
     "progress": set(),
     "runtime": LEAVES,
@@ -37,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": LEAVES,
     "models": LEAVES,
     "data": LEAVES,
-    "graph": LEAVES | {"models.base", "models.state"},
+    "graph": LEAVES | {"models.base", "models.parity", "models.state"},
     "attacks": LEAVES | {"models.base", "models.state"},
     "probes": LEAVES | {"models.base", "graph"},
     "plan": LEAVES | {"profile", "attacks"},

@@ -18,7 +18,7 @@ class Entry:
         kind: `attack` searches for a wrong answer; `noise` is drawn without looking at the model.
         steps: default number of steps; 0 for noise.
         iterative: whether steps, step_size and restarts may be set.
-        gradients: whether it needs gradients; the others run on any model.
+        gradients: whether it needs them; what does not, noise included, runs on any model.
         step_share: default step size as a share of epsilon; None where the attack sets its own.
         version: rises when the implementation changes its results, so that old records are not compared with new ones.
     """
@@ -68,9 +68,9 @@ ATTACKS: dict[str, Entry] = {
         iterative=True,
         gradients=False,
     ),
-    "gaussian": Entry("normal noise, clipped to the ball", "noise", "arXiv 2202.02626", steps=0),
-    "uniform": Entry("uniform noise inside the ball", "noise", "arXiv 1608.08967", steps=0),
-    "salt": Entry("random pixels made brighter", "noise", "arXiv 2202.02626", steps=0),
-    "pepper": Entry("random pixels made darker", "noise", "arXiv 2202.02626", steps=0),
-    "speckle": Entry("normal noise in proportion to the pixel", "noise", "arXiv 2202.02626", steps=0),
+    "gaussian": Entry("normal noise, clipped to the ball", "noise", "arXiv 2202.02626", steps=0, gradients=False),
+    "uniform": Entry("uniform noise inside the ball", "noise", "arXiv 1608.08967", steps=0, gradients=False),
+    "salt": Entry("random pixels made brighter", "noise", "arXiv 2202.02626", steps=0, gradients=False),
+    "pepper": Entry("random pixels made darker", "noise", "arXiv 2202.02626", steps=0, gradients=False),
+    "speckle": Entry("normal noise in proportion to the pixel", "noise", "arXiv 2202.02626", steps=0, gradients=False),
 }

@@ -32,11 +32,6 @@ class Draws:
         """Standard normal numbers in the shape of `like` [N, ...]."""
         return self._draw(torch.randn, like)
 
-    def block(self, count: int, device: torch.device) -> Tensor:
-        """`count` numbers in [0, 1) an image, [N, count]."""
-        drawn = [torch.rand(count, generator=generator) for generator in self._generators]
-        return torch.stack(drawn).to(device)
-
     def _draw(self, function: Callable[..., Tensor], like: Tensor) -> Tensor:
         shape = like.shape[1:]
         drawn = [function(shape, generator=generator, dtype=torch.float32) for generator in self._generators]

@@ -11,6 +11,7 @@ from torch import Tensor
 from .base import Target
 from .draws import Draws
 from .norms import TINY, project
+from .targets import positions
 
 FIRST_SHARE = 0.8
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -47,9 +48,9 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
     best = project(start(clean, draws, budget.epsilon), clean, budget)
     margins = _margins(target, best, rows)
     each = clean.shape[1] + PLACES
-    numbers = draws.block(budget.steps * each, clean.device).view(len(clean), budget.steps, each)
+    numbers = draws.uniform(clean.new_empty(len(clean), budget.steps, each))
     for step in range(budget.steps):
-        active = torch.isin(rows, target.active(rows)).nonzero().flatten()
+        active = positions(target.active(rows), rows)
         if not len(active):
             break
         share = _share(step, budget.steps)
@@ -126,8 +127,8 @@ class _Window:
 def _stripes(clean: Tensor, draws: Draws, epsilon: float) -> Tensor:
     """Vertical stripes of random sign, one a column and channel."""
     count, channels, _, width = clean.shape
-    numbers = draws.block(channels * width, clean.device)
-    return clean + epsilon * _signs(numbers).view(count, channels, 1, width)
+    numbers = draws.uniform(clean.new_empty(count, channels, 1, width))
+    return clean + epsilon * _signs(numbers)
 
 
 def _move_square(clean: Tensor, best: Tensor, numbers: Tensor, share: float, epsilon: float) -> Tensor:
@@ -143,7 +144,7 @@ def _bump_grid(clean: Tensor, draws: Draws, epsilon: float) -> Tensor:
     count, channels, height, width = clean.shape
     tall, wide = max(height // TILES, 1), max(width // TILES, 1)
     down, across = height // tall, width // wide
-    numbers = draws.block(down * across * (channels + 1), clean.device).view(count, down, across, channels + 1)
+    numbers = draws.uniform(clean.new_empty(count, down, across, channels + 1))
     delta = torch.zeros_like(clean)
     for i in range(down):
         for j in range(across):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..models.parity import relative_difference
 from ..records import GraphInfo, LayerInfo, LayerKind, Skipped
 from .base import Graph, Layer, Layout
 from .exported import unknown_layout
@@ -17,7 +18,7 @@ from .modules import is_block, module_flops, module_kind, neuron_dim
 from .naming import unique
 from .ownership import unused
 from .structure import NETWORK, Shape
-from .verification import find_layout, pair_and_triple, per_image_shape, relative_difference, same
+from .verification import find_layout, pair_and_triple, per_image_shape, same
 
 
 @dataclass

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..models.base import Intermediate, Opaque, PixelModel
+from ..models.parity import relative_difference
 from ..records import GraphInfo, LayerInfo, LayerKind, Skipped
 from .base import Graph, Layer
 from .exported import unknown_layout
 from .naming import unique
 from .taps import Visitor, run_opaque
-from .verification import find_layout, pair_and_triple, per_image_shape, relative_difference, same
+from .verification import find_layout, pair_and_triple, per_image_shape, same
 
 KINDS: dict[str, LayerKind] = {
     **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv", "Gemm", "FusedGemm", "FusedMatMul"), "learnable"),

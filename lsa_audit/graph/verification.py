@@ -50,15 +50,6 @@ def same(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=0.0, atol=TOLERANCE * scale, equal_nan=True)
 
 
-def relative_difference(logits: Tensor, reference: Tensor) -> float:
-    """Largest difference over the largest absolute value of the reference; infinite when the shapes differ."""
-    if logits.shape != reference.shape:
-        return float("inf")
-    difference = float((logits - reference).abs().max())
-    scale = float(reference.abs().max())
-    return difference / scale if scale > 0 else difference
-
-
 def per_image_shape(pair: tuple[int, ...], triple: tuple[int, ...]) -> tuple[int, ...] | None:
     """The shape that one image has in a value whose shapes on two and on three images are given; None if unclear."""
     if len(pair) != len(triple):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..models.base import Model, Opaque
+from ..models.parity import relative_difference
 from ..models.state import preserved
 from ..records import Skipped
 from .base import Graph
@@ -15,7 +16,7 @@ from .hooked import describe_hooked
 from .isolation import untouched
 from .opaque import describe_opaque
 from .taps import run_graph
-from .verification import TOLERANCE, probe_images, relative_difference
+from .verification import TOLERANCE, probe_images
 
 DETAIL_LENGTH = 200
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, UnsafeError
-from .limits import Limits
+from ..limits import Limits
 
 DAMAGED_HINT = "copy or download it again"
 UNSAFE_HINT = "do not use it unless you know who made it"

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..records import Conversion, InputLayout, ModelInfo, ModelSource
-
-PARITY_TOLERANCE = 1e-4
+from .parity import PARITY_TOLERANCE, relative_difference
 
 
 @dataclass(frozen=True)
@@ -241,8 +240,7 @@ def _compared(model: Model, images: Tensor) -> Conversion | None:
     with torch.no_grad():
         taken = model.module.prepare(images)
         expected, found = model.reference(taken), model.module.network(taken)
-    largest = float(expected.abs().max())
-    parity = float((found - expected).abs().max()) / largest if largest else float(found.abs().max())
+    parity = relative_difference(found, expected)
     if not parity <= PARITY_TOLERANCE:
         what = (
             f"{model.name} as converted differs from {model.conversion.reference} by {parity:.1e} of the largest logit"

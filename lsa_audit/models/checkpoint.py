@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError, UnsafeError
+from ..limits import Limits
 from .archives import LIMIT_HINT, opened, sha256
 from .declared import check_declared
 from .files import NAMES, sniff
-from .limits import Limits
 from .pickles import scan
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params")

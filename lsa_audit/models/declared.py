@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from ..errors import UnsafeError
+from ..limits import Limits
 from .archives import DAMAGED_HINT, LIMIT_HINT, UNSAFE_HINT
-from .limits import Limits
 from .pickles import Call, Contents, Global, Storage
 
 EXPANDED_BYTES = 16 * 2**20

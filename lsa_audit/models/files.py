@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 
 from ..errors import ModelError
+from ..limits import Limits
 from .archives import Archive, check, opened
-from .limits import Limits
 
 FileKind = Literal["torchscript", "lite", "exported", "checkpoint", "safetensors", "onnx"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AuditError
+from ..limits import Limits
 from .archives import Archive, check, opened
-from .limits import Limits
 
 PICKLE_BYTES = 64 * 2**20
 OPERATIONS = 2_000_000

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..limits import Limits
 from ..records import InputLayout
-from .limits import Limits
 
 
 @dataclass(frozen=True)

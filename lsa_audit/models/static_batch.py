@@ -40,19 +40,24 @@ def in_groups(network: Callable[[Tensor], Tensor], images: Tensor, size: int) ->
     Cost: one forward of all groups together, up to about a third slower than a dynamic batch; one forward a group where
     vmap has no rule for an operation (an LSTM, a write into a constant).
     """
-    count = images.shape[0]
-    groups = (count + size - 1) // size
-    if size > 1:
-        positions = torch.arange(groups * size, device=images.device).clamp(max=count - 1)
-        images = images[positions]
-    grouped = images.reshape(groups, size, *images.shape[1:])
+    grouped = filled_groups(images, size)
     try:
         logits: Tensor = torch.func.vmap(network, randomness="different")(grouped)
     except RuntimeError as error:
         if not any(word in str(error) for word in NO_RULE):
             raise
         logits = torch.stack([network(group) for group in grouped])
-    return logits.flatten(0, 1)[:count]
+    return logits.flatten(0, 1)[: images.shape[0]]
+
+
+def filled_groups(images: Tensor, size: int) -> Tensor:
+    """The images in groups, [groups, size, ...]; the last group is filled up with the last image."""
+    count = images.shape[0]
+    groups = (count + size - 1) // size
+    if size > 1:
+        positions = torch.arange(groups * size, device=images.device).clamp(max=count - 1)
+        images = images[positions]
+    return images.reshape(groups, size, *images.shape[1:])
 
 
 def open_sizes(

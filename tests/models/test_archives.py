@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lsa_audit.errors import ModelError, UnsafeError
+from lsa_audit.limits import Limits
 from lsa_audit.models.archives import check, opened, sha256
-from lsa_audit.models.limits import Limits
 
 from ..hostile import archives
 
@@ -96,7 +96,12 @@ def test_folders_are_no_members(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [Limits(total_bytes=500), Limits(member_bytes=30), Limits(members=3), Limits(compression_ratio=0.5)],
+    [
+        Limits(total_bytes=500),
+        Limits(member_bytes=30),
+        Limits(members=3),
+        Limits.model_construct(compression_ratio=0.5),
+    ],
     ids=["total", "member", "members", "ratio"],
 )
 def test_every_limit_counts(tmp_path: Path, limits: Limits) -> None:

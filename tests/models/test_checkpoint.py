@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lsa_audit.errors import AuditError, ExitCode, ModelError, UnsafeError
+from lsa_audit.limits import Limits
 from lsa_audit.models.checkpoint import apply, load_state_dict, restore
-from lsa_audit.models.limits import Limits
 
 from ..hostile import checkpoints
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lsa_audit.errors import UnsafeError
+from lsa_audit.limits import Limits
 from lsa_audit.models.checkpoint import load_state_dict
 from lsa_audit.models.declared import check_declared
-from lsa_audit.models.limits import Limits
 from lsa_audit.models.pickles import scan
 
 from ..hostile import checkpoints

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lsa_audit.errors import ModelError, UnsafeError
+from lsa_audit.limits import Limits
 from lsa_audit.models import files
 from lsa_audit.models.files import mismatch, sniff
-from lsa_audit.models.limits import Limits
 
 from ..hostile import archives
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from lsa_audit.limits import Limits
 from lsa_audit.models import pickles
-from lsa_audit.models.limits import Limits
 from lsa_audit.models.pickles import Call, Contents, Storage, foreign_globals, scan
 
 from ..hostile import archives, checkpoints

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ...errors import AuditError, ModelError, UnsafeError
+from ...limits import Limits
 from ..archives import Archive
 from ..checkpoint import unpickle
-from ..limits import Limits
 from .arguments import DTYPES, EXPORT_HINT
 
 DESCRIPTION_BYTES = 16 * 2**20

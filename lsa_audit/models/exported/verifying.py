@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
-from ..base import PARITY_TOLERANCE
+from ..parity import PARITY_TOLERANCE, relative_difference
+from ..static_batch import filled_groups
 from .batch import opened
 from .dry_run import check_sizes
 from .network import ExportedNetwork
@@ -47,7 +48,8 @@ def verified_network(program: Program, tensors: Mapping[str, Tensor], limit: int
     expected = _own_logits(program, tensors, images, limit)
     parity = float("inf")
     for network in _candidates(program, tensors, images):
-        parity = _difference(network.eval(), images, expected)
+        with torch.no_grad():
+            parity = relative_difference(network.eval()(images), expected)
         if parity <= PARITY_TOLERANCE:
             return network, Comparison(parity, len(images), expected.shape[1])
     raise ModelError(
@@ -79,21 +81,11 @@ def _samples(program: Program) -> Tensor:
 
 def _own_logits(program: Program, tensors: Mapping[str, Tensor], images: Tensor, limit: int) -> Tensor:
     """What the program makes of the images in groups of its own size, the last filled up with the last image."""
-    count, group = len(images), program.input.example[0]
-    positions = torch.arange(-(-count // group) * group).clamp(max=count - 1)
+    group = program.input.example[0]
     check_sizes(program, tensors, images[:group], limit)
     with torch.no_grad():
-        logits = [run(program, tensors, images[chosen]) for chosen in torch.split(positions, group)]
+        logits = [run(program, tensors, chosen) for chosen in filled_groups(images, group)]
     shape = tuple(logits[0].shape)
     if len(shape) != 2 or shape[0] != group:
         raise ModelError(f"the program returns {shape} for {group} images", "a classifier must return logits [N, K]")
-    return torch.cat(logits)[:count]
-
-
-def _difference(network: ExportedNetwork, images: Tensor, expected: Tensor) -> float:
-    with torch.no_grad():
-        found = network(images)
-    if found.shape != expected.shape:
-        return float("inf")
-    largest = float(expected.abs().max())
-    return float((found - expected).abs().max()) / (largest or 1.0)
+    return torch.cat(logits)[: len(images)]

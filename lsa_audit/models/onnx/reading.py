@@ -13,8 +13,8 @@ from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, checker, inliner, shape_inference
 
 from ...errors import ModelError, UnsafeError
+from ...limits import Limits
 from ..archives import opened
-from ..limits import Limits
 from ..protobuf import has_more_parts
 from .order import in_order
 from .tensors import BITS, LIMIT_HINT, every_graph, settle

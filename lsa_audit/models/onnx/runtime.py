@@ -12,7 +12,8 @@ from onnx import ModelProto, ValueInfoProto
 from torch import Tensor
 
 from ...errors import ModelError
-from ..base import PARITY_TOLERANCE
+from ..parity import PARITY_TOLERANCE, relative_difference
+from ..static_batch import filled_groups
 from .reading import Source
 
 HALF_TOLERANCE = 1e-2
@@ -69,11 +70,10 @@ class Program:
         batch, count = self.source.batch, len(images)
         if batch is None:
             return self._run(images)
-        groups = (count + batch - 1) // batch
-        positions = torch.arange(groups * batch).clamp(max=count - 1).view(groups, batch)
-        results = [self._run(images[chosen]) for chosen in positions]
+        groups = filled_groups(images, batch)
+        results = [self._run(group) for group in groups]
         joined = {name: torch.cat([result[name] for result in results]) for name in self._names}
-        return {name: _cut(value, groups * batch, count) for name, value in joined.items()}
+        return {name: _cut(value, len(groups) * batch, count) for name, value in joined.items()}
 
     def _run(self, images: Tensor) -> dict[str, Tensor]:
         feed = {self.source.input_name: np.ascontiguousarray(images.numpy(), dtype=self.source.dtype)}
@@ -128,7 +128,7 @@ def compare(network: Callable[[Tensor], Tensor], program: Program, images: Tenso
         return Comparison(None, None, f"not compared: {refusal}", close=True)
     if failure:
         return Comparison(program.name, None, f"a conversion that does not run: {failure}", close=False)
-    parity = max(_difference(*pair) for pair in zip(found, expected, strict=True))
+    parity = max(relative_difference(*pair) for pair in zip(found, expected, strict=True))
     sizes = f"on random images in batches of {' and '.join(str(len(part)) for part in batches)}"
     if parity <= PARITY_TOLERANCE:
         return Comparison(program.name, parity, sizes, close=True)
@@ -149,14 +149,6 @@ def _logits(network: Callable[[Tensor], Tensor], batches: Sequence[Tensor]) -> t
             return [network(batch) for batch in batches], ""
     except Exception as error:  # noqa: BLE001 - whatever one of the two raises, the other may run
         return [], _reason(error)
-
-
-def _difference(found: Tensor, expected: Tensor) -> float:
-    if found.shape != expected.shape:
-        return float("inf")
-    largest = float(expected.abs().max())
-    difference = float((found - expected).abs().max())
-    return difference / largest if largest else difference
 
 
 def _with_outputs(proto: ModelProto, names: Sequence[str]) -> ModelProto:

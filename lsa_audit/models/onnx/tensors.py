@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from ...errors import ModelError, UnsafeError
+from ...limits import Limits
 from ..archives import opened
-from ..limits import Limits
 
 MAX_NODES = 200_000
 MAX_DEPTH = 50

@@ -10,9 +10,9 @@ import re
 from dataclasses import replace
 
 from ...errors import UnsafeError
+from ...limits import Limits
 from ..archives import DAMAGED_HINT, UNSAFE_HINT, Archive
 from ..declared import check_declared
-from ..limits import Limits
 from ..pickles import PICKLE_BYTES, Contents, read_pickle
 
 PICKLES = ("data.pkl", "constants.pkl")

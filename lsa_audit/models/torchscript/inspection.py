@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...errors import ModelError, UnsafeError
+from ...limits import Limits
 from ..allowed import ATEN
 from ..archives import Archive
-from ..limits import Limits
 from .control import STEPS
 from .declared import PICKLES, check_pickles
 from .language import ON_TENSORS, ON_VALUES, PRIMITIVES

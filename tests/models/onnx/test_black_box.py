@@ -6,8 +6,8 @@ import pytest
 import torch
 from onnx import helper
 
+from lsa_audit.limits import Limits
 from lsa_audit.models import ModelRequest, describe, fit
-from lsa_audit.models.limits import Limits
 from lsa_audit.models.onnx import load
 from lsa_audit.models.onnx.black_box import BlackBox
 from lsa_audit.models.onnx.reading import read

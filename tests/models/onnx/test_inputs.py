@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lsa_audit.errors import UsageError
+from lsa_audit.limits import Limits
 from lsa_audit.models import ModelRequest
-from lsa_audit.models.limits import Limits
 from lsa_audit.models.onnx.inputs import Taken, take
 from lsa_audit.models.onnx.reading import Source, read
 

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from lsa_audit.errors import ModelError, UnsafeError, UsageError
+from lsa_audit.limits import Limits
 from lsa_audit.models import ModelRequest, fit
-from lsa_audit.models.limits import Limits
 from lsa_audit.models.onnx import SOFTMAX_NOTE, load
 from lsa_audit.models.onnx.black_box import BlackBox
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from lsa_audit.errors import ModelError, UnsafeError
-from lsa_audit.models.limits import Limits
+from lsa_audit.limits import Limits
 from lsa_audit.models.onnx import reading
 from lsa_audit.models.onnx.reading import read
 

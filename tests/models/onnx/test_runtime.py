@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lsa_audit.errors import ModelError
-from lsa_audit.models.limits import Limits
+from lsa_audit.limits import Limits
 from lsa_audit.models.onnx.reading import Source, read
 from lsa_audit.models.onnx.runtime import Program, compare
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -11,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lsa_audit.errors import ModelError, UnsafeError
-from lsa_audit.models.limits import Limits
+from lsa_audit.limits import Limits
 from lsa_audit.models.onnx.reading import read
 
 from .model_files import cnn, ints, save, value, weight_bytes, with_external
@@ -122,8 +121,9 @@ UNSAFE = {
 @pytest.mark.parametrize("name", UNSAFE)
 def test_untrue_and_oversized_tensors_are_refused(tmp_path: Path, name: str) -> None:
     make, message = UNSAFE[name]
+    limits = LIMITS.model_copy(update={"total_bytes": 2**30}) if name == "a huge constant" else LIMITS
     with pytest.raises(UnsafeError, match=message):
-        read(save(make(), tmp_path), replace(LIMITS, total_bytes=2**30) if name == "a huge constant" else LIMITS)
+        read(save(make(), tmp_path), limits)
 
 
 def test_the_file_and_all_tensors_keep_to_the_limit(tmp_path: Path) -> None:

@@ -16,28 +16,9 @@ from lsa_audit.models.base import Model
 from lsa_audit.models.request import ModelRequest
 from lsa_audit.models.torchscript import load
 
+from ...graph.networks import images_for
+
 KINDS = ("traced", "scripted", "traced-frozen", "scripted-frozen")
-
-
-def images_for(network: nn.Module, count: int, seed: int = 0) -> Tensor:
-    """Images of the network's own input shape."""
-    return torch.rand((count, *network.shape), generator=torch.Generator().manual_seed(seed))
-
-
-def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
-    """No parameter or statistic is zero or one any more, so that equal logits mean something."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if parameter.dim() <= 1 or parameter.abs().max() == 0:
-                draw = torch.rand(parameter.shape, generator=generator) * 0.5
-                parameter.copy_(draw - 0.25 if "bias" in name else draw + 0.5)
-        for name, buffer in network.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.copy_(torch.randn(buffer.shape, generator=generator) * 0.1)
-            elif name.endswith("running_var"):
-                buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
-    return network.eval()
 
 
 def save(network: nn.Module, kind: str, path: Path) -> Path:

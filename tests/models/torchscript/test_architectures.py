@@ -14,7 +14,8 @@ from lsa_audit.graph.walker import walk
 from lsa_audit.models.base import fit
 from lsa_audit.models.module import from_module
 
-from .networks import images_for, loaded, randomised
+from ...graph.networks import images_for, randomise
+from .networks import loaded
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +36,7 @@ def made(name: str) -> nn.Module:
     else:
         network, size = getattr(torchvision.models, name)(num_classes=10), TORCHVISION[name]
     network.shape = (3, size, size)
-    return randomised(network)
+    return randomise(network)
 
 
 @pytest.mark.parametrize("kind", ["traced", "scripted", "traced-frozen"])

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from lsa_audit.errors import AuditError, ModelError, UnsafeError
-from lsa_audit.models.limits import Limits
+from lsa_audit.limits import Limits
 from lsa_audit.models.request import ModelRequest
 from lsa_audit.models.torchscript import inspection, load
 
-from .networks import Residual, Shared, Values, images_for, randomised, save
+from ...graph.networks import images_for, randomise
+from .networks import Residual, Shared, Values, save
 
 Edit = Callable[[bytes], bytes | None]
 
@@ -62,7 +63,7 @@ class Linear(nn.Module):
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    return save(randomised(Linear()), "scripted", tmp_path / "model.pt")
+    return save(randomise(Linear()), "scripted", tmp_path / "model.pt")
 
 
 def calling(call: str) -> dict[str, Edit]:
@@ -203,7 +204,7 @@ def test_a_tensor_beyond_its_data_is_refused(script: Path):
 
 
 def test_a_constant_beyond_its_data_is_refused(tmp_path: Path):
-    script = save(randomised(Shared()), "traced-frozen", tmp_path / "model.pt")
+    script = save(randomise(Shared()), "traced-frozen", tmp_path / "model.pt")
     path = edited(script, {"constants/0": lambda content: content[:-4]})
     assert "data/0" in refused(path, UnsafeError)
 
@@ -256,7 +257,7 @@ def test_a_missing_or_broken_file_is_refused(script: Path, tmp_path: Path):
 
 
 def test_files_for_the_lite_interpreter_that_hold_a_program_load(tmp_path: Path):
-    network = randomised(Residual())
+    network = randomise(Residual())
     save(network, "scripted", tmp_path / "model.pt")
     torch.jit.load(tmp_path / "model.pt")._save_for_lite_interpreter(str(tmp_path / "model.ptl"))
     images = images_for(network, 2)
@@ -275,5 +276,5 @@ def test_a_forward_that_prints_is_refused(tmp_path: Path):
 
 
 def test_every_member_of_an_ordinary_file_passes(tmp_path: Path):
-    path = save(randomised(Values()), "scripted", tmp_path / "model.pt")
+    path = save(randomise(Values()), "scripted", tmp_path / "model.pt")
     assert load(ModelRequest(str(path))).source == "torchscript"

@@ -14,6 +14,7 @@ from lsa_audit.models.base import fit
 from lsa_audit.models.request import ModelRequest
 from lsa_audit.models.torchscript import load
 
+from ...graph.networks import images_for, randomise
 from .networks import (
     KINDS,
     ORDINARY,
@@ -23,9 +24,7 @@ from .networks import (
     Residual,
     Shared,
     Values,
-    images_for,
     loaded,
-    randomised,
     save,
 )
 
@@ -37,7 +36,7 @@ def close(found: Tensor, expected: Tensor) -> bool:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", ORDINARY, ids=lambda case: case.__name__)
 def test_logits_are_those_of_the_file_at_every_batch_size(case: type[nn.Module], kind: str, tmp_path: Path):
-    network = randomised(case())
+    network = randomise(case())
     model = loaded(network, kind, tmp_path)
     assert model.reference is not None
     for count in (1, 2, 5):
@@ -51,7 +50,7 @@ def test_logits_are_those_of_the_file_at_every_batch_size(case: type[nn.Module],
 @pytest.mark.parametrize("kind", ["traced", "scripted"])
 @pytest.mark.parametrize("case", ORDINARY, ids=lambda case: case.__name__)
 def test_gradients_and_names_are_those_of_the_original(case: type[nn.Module], kind: str, tmp_path: Path):
-    network = randomised(case())
+    network = randomise(case())
     model = loaded(network, kind, tmp_path)
     images, same = (images_for(network, 3).requires_grad_() for _ in range(2))
     network(images).square().sum().backward()
@@ -66,7 +65,7 @@ def test_gradients_and_names_are_those_of_the_original(case: type[nn.Module], ki
 
 @pytest.mark.parametrize("case", ORDINARY, ids=lambda case: case.__name__)
 def test_a_frozen_file_has_its_weights_as_parameters_again(case: type[nn.Module], tmp_path: Path):
-    network = randomised(case())
+    network = randomise(case())
     model = loaded(network, "traced-frozen", tmp_path)
     images, same = (images_for(network, 3).requires_grad_() for _ in range(2))
     network(images).square().sum().backward()
@@ -80,7 +79,7 @@ def test_a_frozen_file_has_its_weights_as_parameters_again(case: type[nn.Module]
 
 
 def test_the_layers_of_the_file_are_those_of_the_original(tmp_path: Path):
-    network = randomised(Residual())
+    network = randomise(Residual())
     model = loaded(network, "traced", tmp_path)
     images = images_for(network, 4)
     graph = walk(fit(model, images), images)
@@ -105,7 +104,7 @@ def test_the_layers_of_the_file_are_those_of_the_original(tmp_path: Path):
 
 
 def test_layers_of_a_frozen_file_are_named_after_their_operations(tmp_path: Path):
-    network = randomised(Shared())
+    network = randomise(Shared())
     model = loaded(network, "scripted-frozen", tmp_path)
     images = images_for(network, 4)
     graph = walk(fit(model, images), images)
@@ -117,7 +116,7 @@ def test_layers_of_a_frozen_file_are_named_after_their_operations(tmp_path: Path
 def test_statistics_are_buffers_and_weights_parameters_where_batch_norm_is_kept(tmp_path: Path):
     network = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2))
     network.shape = (4,)
-    model = loaded(randomised(network), "traced-frozen", tmp_path)
+    model = loaded(randomise(network), "traced-frozen", tmp_path)
     names = {
         name: isinstance(value, nn.Parameter) for name, value in model.module.network.state_dict(keep_vars=True).items()
     }
@@ -132,7 +131,7 @@ def test_statistics_are_buffers_and_weights_parameters_where_batch_norm_is_kept(
 
 
 def test_a_script_with_python_values_computes_the_same(tmp_path: Path):
-    network = randomised(Values())
+    network = randomise(Values())
     model = loaded(network, "scripted", tmp_path)
     images = images_for(network, 4).requires_grad_()
     found, expected = model.module.network(images), network(images)["logits"]
@@ -143,20 +142,20 @@ def test_a_script_with_python_values_computes_the_same(tmp_path: Path):
 
 
 def test_an_entry_named_logits_goes_before_others(tmp_path: Path):
-    network = randomised(Values())
+    network = randomise(Values())
     found = loaded(network, "scripted", tmp_path).module.network(images_for(network, 2))
     assert close(found, network(images_for(network, 2))["logits"])
 
 
 def test_the_first_table_of_a_tuple_is_taken(tmp_path: Path):
-    network = randomised(Pair())
+    network = randomise(Pair())
     model = fit(loaded(network, "traced", tmp_path), images_for(network, 3))
     assert model.classes == 3
     assert "its first tensor [N, K]" in model.notes[0]
 
 
 def test_weights_in_a_list_are_the_parameters_themselves(tmp_path: Path):
-    network = randomised(Values())
+    network = randomise(Values())
     module = loaded(network, "scripted", tmp_path).module.network
     images = images_for(network, 2)
     before = module(images)
@@ -171,7 +170,7 @@ def test_weights_in_a_list_are_the_parameters_themselves(tmp_path: Path):
 
 
 def test_a_table_that_a_forward_keeps_does_not_hide_its_parameter(tmp_path: Path):
-    network = randomised(Caching())
+    network = randomise(Caching())
     model = fit(loaded(network, "scripted", tmp_path), images_for(network, 3))
     images = images_for(network, 4)
     assert close(model.module.network(images), network(images))
@@ -181,14 +180,14 @@ def test_a_table_that_a_forward_keeps_does_not_hide_its_parameter(tmp_path: Path
 
 
 def test_what_the_model_raises_is_raised(tmp_path: Path):
-    network = randomised(Values())
+    network = randomise(Values())
     model = loaded(network, "scripted", tmp_path)
     with pytest.raises(ModelError, match="expected 2 dimensions, got 3"):
         fit(model, torch.rand(2, 3, 1))
 
 
 def test_a_branch_on_values_is_followed_as_the_images_took_it(tmp_path: Path):
-    network = randomised(Branching())
+    network = randomise(Branching())
     model = loaded(network, "scripted", tmp_path)
     images = images_for(network, 3)
     for batch in (images, -images):
@@ -202,7 +201,7 @@ def test_a_branch_on_values_is_followed_as_the_images_took_it(tmp_path: Path):
 def test_a_file_saved_in_training_mode_is_audited_in_eval_mode(tmp_path: Path):
     network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 2))
     network.shape = (3,)
-    randomised(network).train()
+    randomise(network).train()
     model = loaded(network, "scripted", tmp_path)
     images = images_for(network, 4)
     assert close(model.module.network(images), network.eval()(images))
@@ -211,7 +210,7 @@ def test_a_file_saved_in_training_mode_is_audited_in_eval_mode(tmp_path: Path):
 
 
 def test_parity_is_measured_at_the_first_run(tmp_path: Path):
-    network = randomised(Residual())
+    network = randomise(Residual())
     model = loaded(network, "traced", tmp_path)
     assert model.conversion.parity is None
     fitted = fit(model, images_for(network, 3))
@@ -222,11 +221,11 @@ def test_parity_is_measured_at_the_first_run(tmp_path: Path):
 
 @pytest.mark.parametrize(("kind", "told"), [("scripted", "scripted"), ("traced-frozen", "frozen")])
 def test_the_kind_of_file_is_told(kind: str, told: str, tmp_path: Path):
-    assert loaded(randomised(Residual()), kind, tmp_path).conversion.format == f"TorchScript, {told}"
+    assert loaded(randomise(Residual()), kind, tmp_path).conversion.format == f"TorchScript, {told}"
 
 
 def test_a_checkpoint_replaces_the_weights(tmp_path: Path):
-    network, other = randomised(Residual()), randomised(Residual(), seed=1)
+    network, other = randomise(Residual()), randomise(Residual(), seed=1)
     torch.save(other.state_dict(), tmp_path / "other.pth")
     model = loaded(network, "traced", tmp_path, checkpoint=tmp_path / "other.pth")
     images = images_for(network, 2)
@@ -255,7 +254,7 @@ def test_a_device_written_into_the_file_is_not_kept(tmp_path: Path):
 
 
 def test_loading_warns_of_nothing(tmp_path: Path, recwarn: pytest.WarningsRecorder, capfd):
-    path = save(randomised(Residual()), "scripted", tmp_path / "model.pt")
+    path = save(randomise(Residual()), "scripted", tmp_path / "model.pt")
     fit(load(ModelRequest(str(path))), torch.rand(3, 3, 8, 8))
     assert list(recwarn) == []
     assert capfd.readouterr() == ("", "")

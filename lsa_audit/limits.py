@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 GIB = 2**30
 
+Count = Annotated[int, Field(ge=1)]
 
-@dataclass(frozen=True)
-class Limits:
+
+class Limits(BaseModel):
     """Settings with sane defaults; a file above one of them is refused with an UnsafeError.
 
     Attributes:
@@ -18,7 +21,9 @@ class Limits:
         compression_ratio: unpacked over packed size of one member.
     """
 
-    total_bytes: int = 4 * GIB
-    member_bytes: int = 4 * GIB
-    members: int = 100_000
-    compression_ratio: float = 200.0
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    total_bytes: Count = 4 * GIB
+    member_bytes: Count = 4 * GIB
+    members: Count = 100_000
+    compression_ratio: float = Field(default=200.0, ge=1, allow_inf_nan=False)
