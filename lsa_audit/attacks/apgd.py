@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .base import Target
+from .target import Target
 from .budget import Budget
 from .draws import Draws
 from .norms import column, project, random_start, steepest

@@ -1,13 +1,14 @@
 """The judge: runs an attack on a batch, and alone decides which images were fooled.
 
 An attack only proposes images. The judge watches every image that the attack sends through the model, keeps the first
-one that is misclassified inside the budget, and re-runs the model on what it kept before it gives a verdict.
+one that is misclassified inside the budget (or the nearest one), and re-runs the model on what it kept, in float32,
+before it gives a verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,71 +17,8 @@ from ..errors import DataError
 from ..models.state import preserved
 from .budget import Budget
 from .draws import Draws
-from .norms import column, inside, project
-from .objectives import Objective, cross_entropy
-
-
-class Target:
-    """The model as an attack sees it: it answers with logits and gradients, counts, and remembers what fooled it.
-
-    `rows` name the images of the batch to which the given ones belong; an attack that works on a part of the batch says
-    so with them.
-    """
-
-    def __init__(self, module: nn.Module, images: Tensor, labels: Tensor, budget: Budget) -> None:
-        self.module = module
-        self.images = images
-        self.labels = labels
-        self.budget = budget
-        self.forwards = 0
-        self.backwards = 0
-        self.fooled = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        self.moved = self.fooled.clone()
-        self.best = images.clone()
-
-    def active(self, rows: Tensor) -> Tensor:
-        """Those of `rows` that still need work: all of them when the whole budget is to be spent."""
-        return rows if self.budget.spend_all else rows[~self.fooled[rows]]
-
-    def logits(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Logits [N, K] without gradients."""
-        with torch.no_grad():
-            logits: Tensor = self.module(images)
-        self.forwards += len(images)
-        self._observe(images, logits, rows)
-        return logits
-
-    def gradient(
-        self, images: Tensor, rows: Tensor, objective: Objective = cross_entropy, targets: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Gradient of each image's objective with respect to that image, and the objectives [N].
-
-        They are summed, so a gradient does not depend on the batch size; entries that are not finite become 0.
-        Targets [N] are classes; None: the labels.
-        Cost: one forward and one backward an image; no gradients of parameters.
-        """
-        with torch.enable_grad():
-            leaf = images.detach().requires_grad_(True)
-            logits = self.module(leaf)
-            labels = self.labels[rows]
-            losses = objective(logits, labels, labels if targets is None else targets)
-            gradient = torch.autograd.grad(losses.sum(), leaf, allow_unused=True)[0] if losses.requires_grad else None
-        self.forwards += len(images)
-        self.backwards += len(images)
-        self._observe(images, logits.detach(), rows)
-        if gradient is None:
-            return torch.zeros_like(images), losses.detach()
-        gradient = gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-        self.moved[rows] |= gradient.flatten(1).abs().amax(1) > 0
-        return gradient, losses.detach()
-
-    def _observe(self, images: Tensor, logits: Tensor, rows: Tensor) -> None:
-        """Keep the first image of each row that is misclassified and inside the ball."""
-        wrong = logits.argmax(1) != self.labels[rows]
-        new = wrong & ~self.fooled[rows] & inside(images, self.images[rows], self.budget)
-        self.best[rows[new]] = images[new].detach()
-        self.fooled[rows[new]] = True
-
+from .norms import column, project
+from .target import STRONG, LayerView, Precision, StageCount, Target
 
 Attack = Callable[[Target, Tensor, Draws], Tensor]
 """`run(target, rows, draws) -> images`: proposes a perturbed image for each of `rows` of `target.images`."""
@@ -92,39 +30,84 @@ class Outcome:
 
     Attributes:
         right: [N] bool, the model still gives the label on the image that was judged.
-        adversarial: [N, ...] the images that were judged: the first fooling one where there is one, else the last.
+        adversarial: [N, ...] the images that were judged: the first (nearest) fooling one where there is one, else the
+            last; the clean one where that is misclassified already.
         final: [N, ...] what the first run ended with; with `spend_all` every image has had the same number of steps.
+        distance: [N] of the judged image from the clean one in the budget's norm; infinite where it is right.
         nonfinite: [N] bool, the judged logits are not finite (never right).
         zero_gradient: [N] bool, right, but no gradient was ever finite and non-zero: the image was not attacked.
+        vanishing_gradient: [N] bool, right, and no gradient had an entry of at least 1e-10; holds the zero ones.
+        nonfinite_gradient: [N] bool, a gradient held NaN or infinity.
+        fooled_later: [N] bool, fell after the first two queries.
+        rises, climbs: [N] steps that raised the objective, and all steps, where the attack tells.
         forwards, backwards: images sent through, the judge's own forward included.
+        stages: what each member of an ensemble did.
     """
 
     right: Tensor
     adversarial: Tensor
     final: Tensor
+    distance: Tensor
     nonfinite: Tensor
     zero_gradient: Tensor
+    vanishing_gradient: Tensor
+    nonfinite_gradient: Tensor
+    fooled_later: Tensor
+    rises: Tensor
+    climbs: Tensor
     forwards: int
     backwards: int
+    stages: tuple[StageCount, ...] = ()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images [N, ...] float32 in [0, 1], labels [N] int64, and the ids that seed the images' generators."""
+    """Images [N, ...] float32 in [0, 1], labels [N] int64, and the ids that seed the images' generators.
+
+    Attributes:
+        right: [N] bool, which images the model classifies right before; None: not known. Those that are wrong are not
+            attacked, except where the whole budget is to be spent.
+    """
 
     images: Tensor
     labels: Tensor
     image_ids: tuple[str, ...]
+    right: Tensor | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How the queries are computed; the verdict is always the plain module's in float32.
+
+    Attributes:
+        precision: of the attack's queries; None: float32.
+        compiled: stands in for the module in the queries.
+        view: reads the layer that a layer attack moves.
+    """
+
+    precision: Precision | None = None
+    compiled: nn.Module | None = None
+    view: LayerView | None = None
 
 
 def judge(
-    module: nn.Module, attack: Attack, batch: Batch, budget: Budget, *, seed: int, gradients: bool = True
+    module: nn.Module,
+    attack: Attack,
+    batch: Batch,
+    budget: Budget,
+    *,
+    seed: int,
+    gradients: bool = True,
+    engine: Engine | None = None,
 ) -> Outcome:
     """Attack one batch and judge the result in float32.
+
+    Images that fell to a query in low precision only are attacked again in float32.
 
     Args:
         module: pixels to logits; left exactly as it was (see `models.state.preserved`).
         gradients: whether the attack uses gradients; if so, verdicts reached without any are reported.
+        engine: how the queries are computed; None: by the module itself in float32.
 
     Raises:
         DataError: images that are not float32, not finite or outside [0, 1].
@@ -132,30 +115,80 @@ def judge(
     Cost: the attack's own, and one forward an image. Random: one generator an image and restart, from `seed`.
     """
     check_images(batch.images)
+    engine = engine or Engine()
     with torch.inference_mode(False), preserved(module):
         batch = _without_inference(batch)
-        target = Target(module, batch.images, batch.labels, budget)
-        rows = torch.arange(len(batch.images), device=batch.images.device)
-        final = batch.images
-        for restart in range(budget.restarts):
-            if restart == 1:
-                target.budget = replace(budget, spend_all=False)
-            rows = target.active(rows) if restart else rows
-            if not len(rows):
-                break
-            draws = Draws(seed, [batch.image_ids[row] for row in rows.tolist()], f"restart {restart}")
-            proposed = within(attack(target, rows, draws), batch.images[rows], budget)
-            if restart == 0:
-                final = proposed
-            if budget.restarts > 1:
-                target.logits(proposed, rows)
-        adversarial = torch.where(column(target.fooled, final), target.best, final)
-        with torch.no_grad():
-            logits = module(adversarial)
+        queried = engine.compiled or module
+        target = Target(
+            queried,
+            batch.images,
+            batch.labels,
+            budget,
+            right=batch.right,
+            precision=engine.precision,
+            view=engine.view,
+        )
+        final = _attack(attack, target, batch, seed)
+        logits, judged = _verdict(module, target, final)
+        if engine.precision is not None:
+            only_in_low_precision = target.fooled & (logits.argmax(1) == batch.labels)
+            if only_in_low_precision.any():
+                target.precision, target.budget = None, replace(budget, spend_all=False)
+                target.fooled &= ~only_in_low_precision
+                _attack(attack, target, batch, seed)
+                logits, judged = _verdict(module, target, final)
+    return _outcome(target, judged, final, logits, gradients=gradients)
+
+
+def _attack(attack: Attack, target: Target, batch: Batch, seed: int) -> Tensor:
+    """All restarts; what the first one ended with."""
+    budget = target.budget
+    rows = target.active(torch.arange(len(batch.images), device=batch.images.device))
+    final = batch.images.clone()
+    for restart in range(budget.restarts):
+        if restart == 1:
+            target.budget = replace(budget, spend_all=False)
+        rows = target.active(rows) if restart else rows
+        if not len(rows):
+            break
+        draws = Draws(seed, [batch.image_ids[row] for row in rows.tolist()], f"restart {restart}")
+        proposed = within(attack(target, rows, draws), batch.images[rows], budget)
+        if restart == 0:
+            final[rows] = proposed
+        if budget.restarts > 1:
+            target.logits(proposed, rows)
+    return final
+
+
+def _verdict(module: nn.Module, target: Target, final: Tensor) -> tuple[Tensor, Tensor]:
+    judged = torch.where(column(target.fooled, final), target.best, final)
+    with torch.no_grad():
+        return module(judged), judged
+
+
+def _outcome(target: Target, judged: Tensor, final: Tensor, logits: Tensor, *, gradients: bool) -> Outcome:
     finite = torch.isfinite(logits).all(1)
-    right = finite & (logits.argmax(1) == batch.labels)
-    unattacked = right & ~target.moved if gradients else torch.zeros_like(right)
-    return Outcome(right, adversarial, final, ~finite, unattacked, target.forwards + len(final), target.backwards)
+    right = finite & (logits.argmax(1) == target.labels)
+    attacked = right & gradients
+    distance = torch.linalg.vector_norm(
+        (judged - target.images).flatten(1), ord=torch.inf if target.budget.norm == "linf" else 2, dim=1
+    )
+    return Outcome(
+        right=right,
+        adversarial=judged,
+        final=final,
+        distance=distance.where(~right, torch.inf),
+        nonfinite=~finite,
+        zero_gradient=attacked & (target.largest == 0),
+        vanishing_gradient=attacked & (target.largest < STRONG),
+        nonfinite_gradient=target.broken,
+        fooled_later=target.fooled_at > 2,
+        rises=target.rises,
+        climbs=target.climbs,
+        forwards=target.forwards + len(final),
+        backwards=target.backwards,
+        stages=tuple(target.stages),
+    )
 
 
 def check_images(images: Tensor) -> None:
@@ -180,4 +213,4 @@ def within(proposed: Tensor, images: Tensor, budget: Budget) -> Tensor:
 def _without_inference(batch: Batch) -> Batch:
     """Tensors made under inference_mode cannot take gradients; copies of them can."""
     images, labels = (tensor.clone() if tensor.is_inference() else tensor for tensor in (batch.images, batch.labels))
-    return Batch(images, labels, batch.image_ids)
+    return Batch(images, labels, batch.image_ids, batch.right)

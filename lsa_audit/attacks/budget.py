@@ -19,6 +19,7 @@ class Budget:
         restarts: independent runs; images already fooled take no part in the later ones.
         spend_all: keep attacking images that are fooled already, so that every image gets the same number of steps.
             Layer measurements need that; verdicts do not.
+        nearest: look for the nearest fooling image in the ball, not for the first one; every image gets all steps.
     """
 
     norm: Norm
@@ -27,6 +28,7 @@ class Budget:
     step_size: float | None = None
     restarts: int = 1
     spend_all: bool = False
+    nearest: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.epsilon < float("inf") or (self.norm == "linf" and self.epsilon > 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import Target
+from .target import Target
 from .draws import Draws
 from .norms import steepest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from . import PGD_STEP_SHARE
-from .base import Target
+from .target import Target
 from .draws import Draws
 from .norms import project, random_start, steepest
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .base import Target
+from .target import Target
 from .draws import Draws
 from .norms import TINY, project
 from .targets import positions

@@ -37,7 +37,11 @@ def _findings() -> AuditRecord:
             rule="clean-accuracy", level="warning", subject="resnet20", message="lower than is usual for this data."
         ),
         Finding(
-            rule="attack-health", level="error", subject="pgd", message="37 of 120 robust verdicts had no gradient."
+            rule="zero-gradients",
+            group="attack-health",
+            level="error",
+            subject="pgd",
+            message="37 of 120 robust verdicts had no gradient.",
         ),
     )
     sustainability = (measured(broken.perturbation.id, RESNET, 0.8, (6,)),)

@@ -29,7 +29,7 @@ def notices(record: AuditRecord) -> tuple[Notice, ...]:
         causes = [
             text.sentence(finding.message)
             for finding in record.findings
-            if finding.rule == "attack-health" and finding.level == "error"
+            if finding.group == "attack-health" and finding.level == "error"
         ]
         explanation = "An attack that did not work properly cannot show that a model resists it."
         found.append(

@@ -1,0 +1,149 @@
+"""The frozen result types that travel between stages and into `record.json`. No tensors, no torch.
+
+Fractions lie in 0..1, epsilons are in pixel units, durations in seconds. A number that could not be computed is `None`;
+a thing that could not be measured is a `Skipped`, which every report shows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from .attacks import (
+    AttackResult,
+    AttackSigns,
+    AttackStage,
+    Comparison,
+    Distances,
+    ModelHealth,
+    Perturbation,
+    Suspicion,
+    Sweep,
+    UnboundedTrial,
+)
+from .base import Estimate, Level, Norm, Record, Skipped
+from .layers import (
+    Correlation,
+    GraphInfo,
+    LayerInfo,
+    LayerKind,
+    LayerMeasure,
+    Neuron,
+    NeuronClass,
+    NeuronTable,
+    Sustainability,
+)
+from .subject import Conversion, DataInfo, InputLayout, LabelInfo, LabelSource, ModelInfo, ModelSource
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AttackResult",
+    "AttackSigns",
+    "AttackStage",
+    "AuditRecord",
+    "Comparison",
+    "Conversion",
+    "Correlation",
+    "DataInfo",
+    "Distances",
+    "Environment",
+    "Estimate",
+    "Finding",
+    "FindingGroup",
+    "GraphInfo",
+    "InputLayout",
+    "LabelInfo",
+    "LabelSource",
+    "LayerInfo",
+    "LayerKind",
+    "LayerMeasure",
+    "Level",
+    "ModelHealth",
+    "ModelInfo",
+    "ModelSource",
+    "Neuron",
+    "NeuronClass",
+    "NeuronTable",
+    "Norm",
+    "Perturbation",
+    "Record",
+    "Skipped",
+    "Suspicion",
+    "Sustainability",
+    "Sweep",
+    "Timing",
+    "UnboundedTrial",
+]
+
+SCHEMA_VERSION = 1
+
+FindingGroup = Literal["result", "attack-health"]
+
+
+class Finding(Record):
+    """What a reader should know or do, drawn from the measurements by one rule."""
+
+    rule: str = Field(description="stable id; `lsa-audit explain ID` tells what it means")
+    group: FindingGroup = Field(
+        default="result", description="attack-health: whether the attacks worked at all; result: what they found"
+    )
+    level: Level
+    subject: str = Field(description="the layer, neuron, attack or input that it is about")
+    message: str
+
+
+class Environment(Record):
+    """What the figures were computed with."""
+
+    python: str
+    platform: str
+    device: str
+    threads: int
+    precision: str
+    deterministic: bool
+    packages: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+class Timing(Record):
+    """The only fields that differ between two runs with the same seed on the same machine."""
+
+    started_at: str
+    duration_s: float
+    stages_s: dict[str, float]
+
+
+class AuditRecord(Record):
+    """Everything that one scan found; `record.json` is this and nothing else."""
+
+    schema_version: int = SCHEMA_VERSION
+    tool_version: str
+    subject: str | None = Field(
+        default=None, description="the model as it was named on the command line; None for a module in memory"
+    )
+    model: ModelInfo
+    data: DataInfo
+    labels: LabelInfo
+    settings: dict[str, Any]
+    environment: Environment
+    clean: Estimate
+    attacks: tuple[AttackResult, ...]
+    sweeps: tuple[Sweep, ...] = ()
+    health: ModelHealth | None = None
+    graph: GraphInfo
+    sustainability: tuple[Sustainability, ...]
+    neurons: tuple[NeuronTable, ...]
+    findings: tuple[Finding, ...]
+    skipped: tuple[Skipped, ...]
+    timing: Timing
+
+    @property
+    def accuracy_name(self) -> str:
+        """What the share of right images is called: against the model's own predictions it is not an accuracy."""
+        return "accuracy" if self.labels.source == "dataset" else "prediction stability"
+
+    @property
+    def inconclusive(self) -> bool:
+        """Whether a finding says that the robustness figures cannot be relied on."""
+        return any(finding.group == "attack-health" and finding.level == "error" for finding in self.findings)
