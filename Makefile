@@ -5,14 +5,16 @@ BIN := $(VENV)/bin
 # One of the two onnx runtimes: they fill the same import folder.
 ONNX := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),onnx-gpu,onnx)
 ORACLES := .venv.oracles
+BENCH := .venv.bench
 STAMP := $(VENV)/.installed-$(ONNX)
 
-.PHONY: help demo test test-slow test-oracles lint check clean
+.PHONY: help demo test test-slow test-oracles bench lint check clean
 help:
 	@echo "make demo   set up and scan the built-in model"
 	@echo "make test   set up and run the tests"
 	@echo "make test-slow   set up and run the slow tests: many architectures, whole scans on real data"
 	@echo "make test-oracles   compare the attacks with an independent implementation"
+	@echo "make bench  compare speed and strength of the attacks with peers (hours; BENCH_ARGS=...)"
 	@echo "make lint   ruff and mypy"
 	@echo "make check  all of these, as CI does"
 
@@ -25,13 +27,20 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
-# The peers pin old versions of what we use ourselves, so they go into a folder of their own, without what they ask for.
-$(ORACLES): $(STAMP)
+# The peers pin old versions of what we use ourselves, so they go into folders of their own, without what they ask for:
+# whatever else they import is named too.
+$(ORACLES): PEERS := "torchattacks>=3.5"
+$(BENCH): PEERS := "torchattacks>=3.5" "foolbox>=3.3" "adversarial-robustness-toolbox>=1.20" "pyautoattack>=0.2" \
+	eagerpy GitPython gitdb smmap requests urllib3 charset-normalizer certifi idna six
+$(ORACLES) $(BENCH): $(STAMP)
 	rm -rf $@
-	$(BIN)/python -m pip install --quiet --no-deps --target $@ "torchattacks>=3.5"
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ $(PEERS)
 
 test-oracles: $(ORACLES)
 	PYTHONPATH=$(ORACLES) $(BIN)/python -m pytest -m oracles $(PYTEST_ARGS)
+
+bench: $(BENCH)
+	PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.attacks $(BENCH_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -49,4 +58,4 @@ $(STAMP): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(ORACLES)
+	rm -rf $(VENV) $(ORACLES) $(BENCH)

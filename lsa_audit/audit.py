@@ -26,7 +26,7 @@ from .graph.verification import TOLERANCE
 from .graph.walker import walk
 from .models.base import describe as describe_model
 from .models.state import preserved
-from .plan import perturbations, without_gradients
+from .plan import perturbations, runs, without_gradients
 from .probes.dropout import DropoutProbe, first_layer
 from .probes.sustainability import SustainabilityProbe
 from .profile import Profile, build, read
@@ -37,20 +37,25 @@ from .stages import (
     WALK_IMAGES,
     Probes,
     Scene,
-    Verdicts,
     attack_and_measure,
+    examine,
     load,
     load_without_data,
+    make_bench,
     on_device,
     predict,
     take_reference,
 )
 from .statistics import estimate
 from .units import format_percent
+from .verdicts import Verdicts, sweeps
 
 Evidence = dict[str, NDArray[Any]]
 
 TRIAL_IMAGES = 16
+NO_IMAGES = Skipped(
+    what="nodal dropout", reason="no-attack-images", detail="no attack with a budget was run that would give the images"
+)
 
 
 @dataclass(frozen=True)
@@ -129,42 +134,60 @@ def audit(
             progress.stage("walk", 0)
             graph = walk(model, walk_images(dataset).to(place.device))
             # Without a single measurable layer (a model that couples its images, say) the verdicts still stand.
-            layers = select(graph.layers, profile.layers) if graph.layers else ()
+            layers = select(graph.layers, profile.layers) if graph.layers and profile.layers != "none" else ()
             neuron_layers, neuron_skips = _neuron_layers(graph, profile.neurons)
             if profile.threads is None and place.device.type == "cpu":
                 _choose_threads(model.module, dataset.images(0, TRIAL_IMAGES))
 
             clock.enter("clean")
             batch_size = profile.batch_size or default_batch_size(model.settled[0], place.device)
-            scene = Scene(model, dataset, dataset.labels, place.device, batch_size)
-            predictions = predict(scene, progress)
+            unknown = torch.zeros(len(dataset), dtype=torch.bool)
+            scene = Scene(model, dataset, dataset.labels, place.device, batch_size, unknown)
+            logits = predict(scene, progress)
+            predictions = logits.argmax(1)
             if label_info.source == "self":
                 scene = replace(scene, labels=predictions)
-            right = (predictions == scene.labels).numpy()
+            scene = replace(scene, right=predictions == scene.labels)
+            right = scene.right.numpy()
             clean = estimate(int(right.sum()), len(right))
             progress.message(_clean_message(label_info, clean))
 
             clock.enter("attack_and_measure")
+            measured = [entry for entry in planned if not entry.minimal] if layers else []
+            dropped = _dropout_perturbation(planned) if neuron_layers else None
+            if neuron_layers and dropped is None:
+                neuron_skips, neuron_layers = (*neuron_skips, NO_IMAGES), ()
             probes = Probes(
-                SustainabilityProbe(graph, layers, [entry.id for entry in planned], profile.measure, len(dataset)),
+                SustainabilityProbe(graph, layers, [entry.id for entry in measured], profile.measure, len(dataset)),
                 tuple(DropoutProbe(graph, layer, profile.drop_value, len(dataset)) for layer in neuron_layers),
-                _dropout_perturbation(planned).id if neuron_layers else "",
+                dropped.id if dropped is not None else "",
             )
             if profile.drop_value == "mean":
                 take_reference(scene, probes.dropout, progress)
-            verdicts = attack_and_measure(scene, planned, probes, profile.seed, progress)
+            bench = make_bench(scene, graph, planned, profile, place)
+            planned_runs = runs(planned, {*(entry.id for entry in measured), probes.dropout_id})
+            verdicts = attack_and_measure(
+                scene, planned_runs, probes, bench, progress, keep_images=profile.save_adversarials
+            )
+
+            clock.enter("health")
+            progress.stage("attack health", 0)
+            model_health = examine(scene, logits, verdicts, profile.seed)
 
             clock.enter("analyse")
             progress.stage("analyse", 0)
             record = AuditRecord(
                 tool_version=__version__,
+                subject=subject if isinstance(subject, str) else None,
                 model=describe_model(model),
                 data=describe_data(dataset),
                 labels=label_info,
                 settings={**profile.model_dump(mode="json"), "batch_size": batch_size},
-                environment=place.environment(),
+                environment=place.environment(profile.precision),
                 clean=clean,
-                attacks=tuple(verdicts[entry.id].result(entry, right) for entry in planned),
+                attacks=tuple(verdicts[entry.id].result(right, profile.seed) for entry in planned),
+                sweeps=tuple(sweep for sweep, _ in sweeps(verdicts, right).values()),
+                health=model_health,
                 graph=graph.info,
                 sustainability=probes.sustainability.results(profile.eta, profile.seed),
                 neurons=tuple(probe.result(probes.dropout_id, profile.seed) for probe in probes.dropout),
@@ -235,11 +258,14 @@ def _other_branches(scene: Scene, graph: Graph) -> tuple[Skipped, ...]:
     return (Skipped(what="layers of images on other branches", reason="specialized", detail=detail),)
 
 
-def _dropout_perturbation(planned: Sequence[Perturbation]) -> Perturbation:
-    """The last attack at its smallest epsilon above 0: a small budget leaves verdicts that a neuron can lose."""
-    attacks = [entry for entry in planned if entry.kind == "attack"]
+def _dropout_perturbation(planned: Sequence[Perturbation]) -> Perturbation | None:
+    """The last attack at its smallest epsilon above 0: a small budget leaves verdicts that a neuron can lose.
+
+    Attacks that search for the nearest wrong answer have no images of one budget; None where there are no others.
+    """
+    attacks = [entry for entry in planned if entry.kind == "attack" and not entry.minimal]
     last = [entry for entry in attacks if entry.name == attacks[-1].name]
-    return next((entry for entry in last if entry.epsilon > 0), last[0])
+    return next((entry for entry in last if entry.epsilon > 0), last[0]) if last else None
 
 
 def _choose_threads(module: nn.Module, images: Tensor) -> None:
@@ -263,9 +289,17 @@ def _evidence(scene: Scene, predictions: Tensor, verdicts: Mapping[str, Verdicts
         "clean_predictions": predictions.numpy(),
         "layers": np.asarray(probes.sustainability.layer_names),
     }
-    for index, (name, entry) in enumerate(verdicts.items()):
+    for name, entry in verdicts.items():
         evidence[f"right/{name}"] = entry.right
-        evidence[f"measure/{name}"] = probes.sustainability.values[index].astype(np.float32)
+        images = entry.adversarials()
+        if images is not None:
+            evidence[f"adversarial/{name}"] = images
+        if entry.perturbation.minimal:
+            evidence[f"distance/{name.rpartition('-')[0]}"] = entry.distance
+    for name, (_, broken) in sweeps(verdicts, scene.right.numpy()).items():
+        evidence[f"breaking_epsilon/{name}"] = broken
+    for name, values in zip(probes.sustainability.ids, probes.sustainability.values, strict=True):
+        evidence[f"measure/{name}"] = values.astype(np.float32)
     return evidence
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Literal
 
 from .attacks import ATTACKS, Entry
 from .errors import ProfileError
@@ -40,6 +43,40 @@ def without_gradients(
     return left, tuple(Skipped(what=entry.id, reason="no-gradients", detail=why) for entry in lost)
 
 
+@dataclass(frozen=True)
+class Run:
+    """What one call of the judge covers for a batch.
+
+    Attributes:
+        perturbations: one, or the same attack at several epsilons, rising.
+        mode: `each`: one perturbation; `nearest`: a minimal-norm attack, whose distances give all verdicts; `bisect`:
+            each image only meets the epsilons that its earlier verdicts leave open.
+        measured: the probes look at the images, so every image must get the whole budget.
+    """
+
+    perturbations: tuple[Perturbation, ...]
+    mode: Literal["each", "nearest", "bisect"]
+    measured: bool = False
+
+
+def runs(planned: Sequence[Perturbation], measured: Set[str]) -> tuple[Run, ...]:
+    """The plan as runs, in its order.
+
+    Args:
+        measured: ids of the perturbations whose images the probes look at; these are run one by one, in full.
+    """
+    found: list[Run] = []
+    for _, group in itertools.groupby(planned, key=lambda entry: (entry.name, entry.norm, entry.layer, entry.steps)):
+        entries = tuple(sorted(group, key=lambda entry: entry.epsilon))
+        if entries[0].minimal:
+            found.append(Run(entries, "nearest"))
+        elif len(entries) > 1 and ATTACKS[entries[0].name].multistep and measured.isdisjoint(e.id for e in entries):
+            found.append(Run(entries, "bisect"))
+        else:
+            found += [Run((entry,), "each", entry.id in measured) for entry in entries]
+    return tuple(found)
+
+
 def _at_every_epsilon(settings: AttackSettings, profile: Profile) -> list[Perturbation]:
     entry = ATTACKS[settings.name]
     norm = settings.norm or profile.norm
@@ -48,9 +85,15 @@ def _at_every_epsilon(settings: AttackSettings, profile: Profile) -> list[Pertur
     tuned = settings.steps is not None or settings.step_size is not None or settings.restarts != 1
     if tuned and not entry.iterative:
         raise ProfileError(f"{settings.name} takes no steps, step_size or restarts", "leave them out for it")
+    if entry.layer != (settings.layer is not None):
+        wanted = "needs a layer" if entry.layer else "takes no layer"
+        raise ProfileError(
+            f"{settings.name} {wanted}", "e.g. {name: layer-pgd, layer: fc}; see `lsa-audit layers MODEL`"
+        )
+    shown = f"{settings.name}[{settings.layer}]" if settings.layer else settings.name
     return [
         Perturbation(
-            id=f"{settings.name}@{norm}-{format_epsilon(epsilon)}",
+            id=f"{shown}@{norm}-{format_epsilon(epsilon)}",
             name=settings.name,
             kind=entry.kind,
             norm=norm,
@@ -60,6 +103,8 @@ def _at_every_epsilon(settings: AttackSettings, profile: Profile) -> list[Pertur
             restarts=settings.restarts,
             version=entry.version,
             citation=entry.citation,
+            minimal=entry.minimal,
+            layer=settings.layer,
         )
         for epsilon in sorted(set(settings.epsilon or profile.epsilon))
     ]

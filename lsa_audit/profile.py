@@ -47,6 +47,7 @@ class AttackSettings(_Settings):
     steps: Count | None = None
     step_size: Distance | None = None
     restarts: Count = 1
+    layer: str | None = Field(default=None, min_length=1, description="for layer-pgd: the layer that it moves")
 
 
 class Profile(_Settings):
@@ -89,6 +90,11 @@ class Profile(_Settings):
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     batch_size: Count | None = Field(default=None, description="null: see runtime.default_batch_size")
+    precision: Literal["float32", "bf16", "fp16"] = Field(
+        default="float32", description="of the attacks' queries; verdicts are always float32"
+    )
+    compile: bool = False
+    save_adversarials: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Count | None = None
 

@@ -9,11 +9,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
+from typing import cast
 
 import torch
 import torch.utils.deterministic
+from torch import Tensor, nn
 
 from .errors import UsageError
 from .records import Environment
@@ -28,21 +30,28 @@ must always get the same choice, or the same seed would not give the same bits."
 
 @dataclass(frozen=True)
 class Runtime:
-    """The device, and the warnings about kernels that are not deterministic, as they come in."""
+    """The device, the warnings about kernels that are not deterministic, as they come in, and notes for the report."""
 
     device: torch.device
     caught: list[warnings.WarningMessage]
+    notes: list[str] = field(default_factory=list)
 
-    def environment(self) -> Environment:
-        """What the record says of it; call it inside `runtime`, after the work."""
+    def environment(self, precision: str = "float32") -> Environment:
+        """What the record says of it; call it inside `runtime`, after the work.
+
+        Args:
+            precision: of the attacks' queries.
+        """
         versions = {name: _version(name) for name in REPORTED_PACKAGES}
-        notes = [str(warning.message).split(".")[0].strip() for warning in self.caught]
+        notes = [*self.notes, *(str(warning.message).split(".")[0].strip() for warning in self.caught)]
         return Environment(
             python=platform.python_version(),
             platform=f"{platform.system()} {platform.machine()}",
             device=_device_name(self.device),
             threads=torch.get_num_threads(),
-            precision="float32, TF32 off",
+            precision="float32, TF32 off"
+            if precision == "float32"
+            else f"attack queries {precision}, verdicts float32, TF32 off",
             deterministic=torch.are_deterministic_algorithms_enabled(),
             packages={name: version for name, version in versions.items() if version},
             notes=tuple(dict.fromkeys(notes)),
@@ -93,6 +102,24 @@ def runtime(device: str, threads: int | None) -> Iterator[Runtime]:
             torch.backends.cudnn.allow_tf32 = before[4]
             torch.backends.cuda.matmul.allow_tf32 = before[5]
             torch.utils.deterministic.fill_uninitialized_memory = before[6]  # type: ignore[attr-defined]
+
+
+def compiled_or_none(module: nn.Module, images: Tensor, place: Runtime) -> nn.Module | None:
+    """The module compiled by torch for batches of any size; None, with a note for the report, where that fails.
+
+    Args:
+        images: two images [2, ...] to try it with, forward and backward.
+    """
+    try:
+        compiled = torch.compile(module, dynamic=True)
+        with torch.enable_grad():
+            leaf = images.to(place.device).requires_grad_(True)
+            torch.autograd.grad(compiled(leaf).sum(), leaf, allow_unused=True)
+    except Exception as error:  # noqa: BLE001 - a compiler fails in whatever way its back end does
+        place.notes.append(f"torch.compile failed ({type(error).__name__}); the attacks ran without it")
+        return None
+    place.notes.append("attacks ran on the module compiled by torch.compile")
+    return cast(nn.Module, compiled)
 
 
 def default_batch_size(input_shape: Sequence[int], device: torch.device) -> int:

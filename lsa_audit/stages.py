@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,46 +10,57 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from . import data, models
+from . import data, health, models
 from .attacks import ATTACKS
-from .attacks.base import Batch, Outcome, judge
-from .attacks.budget import Budget
-from .attacks.functions import FUNCTIONS
-from .attacks.norms import lengths
+from .attacks.base import Batch, Engine
 from .data.base import DataRequest, Dataset, InputSpec
 from .errors import UsageError
+from .graph import taps
+from .graph.base import Graph
+from .graph.select import select
+from .judging import Bench, in_parts
+from .judging import verdicts as judge_run
 from .models.base import Model, fit
 from .models.request import ModelRequest
 from .models.state import preserved
+from .plan import Run
 from .probes.dropout import DropoutProbe
 from .probes.sustainability import SustainabilityProbe
 from .profile import Profile
 from .progress import Progress
-from .records import AttackResult, Perturbation
-from .statistics import estimate
+from .records import ModelHealth, Perturbation
+from .runtime import Runtime, compiled_or_none
+from .verdicts import Verdicts, comparisons
 
 WALK_IMAGES = 3
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What the stages share: the model on its device, the images, and what counts as right ([N] int64 on the CPU)."""
+    """What the stages share.
+
+    Attributes:
+        model: on its device.
+        labels: [N] int64 on the CPU, what counts as right.
+        right: [N] bool on the CPU, which images the model classifies right; all False until that is known.
+    """
 
     model: Model
     dataset: Dataset
     labels: Tensor
     device: torch.device
     batch_size: int
+    right: Tensor
 
     def batches(self) -> Iterator[tuple[slice, Batch]]:
         """The data in its own order, on the device."""
         for start in range(0, len(self.dataset), self.batch_size):
             part = slice(start, min(start + self.batch_size, len(self.dataset)))
             images = self.dataset.images(part.start, part.stop).to(self.device)
-            yield part, Batch(images, self.labels[part].to(self.device), self.dataset.image_ids[part])
+            labels, right = (values[part].to(self.device) for values in (self.labels, self.right))
+            yield part, Batch(images, labels, self.dataset.image_ids[part], right)
 
 
 @dataclass(frozen=True)
@@ -63,53 +74,6 @@ class Probes:
     sustainability: SustainabilityProbe
     dropout: tuple[DropoutProbe, ...]
     dropout_id: str
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """The judge's verdicts on one perturbation over all N images."""
-
-    right: NDArray[np.bool_]
-    nonfinite: NDArray[np.bool_]
-    zero_gradient: NDArray[np.bool_]
-    linf: NDArray[np.float64]
-    l2: NDArray[np.float64]
-    calls: list[int]
-
-    @classmethod
-    def empty(cls, samples: int) -> Verdicts:
-        """No verdicts yet on `samples` images."""
-
-        def flags() -> NDArray[np.bool_]:
-            return np.zeros(samples, dtype=np.bool_)
-
-        return cls(flags(), flags(), flags(), np.zeros(samples), np.zeros(samples), [0, 0])
-
-    def store(self, part: slice, outcome: Outcome, images: Tensor) -> None:
-        """Add the outcome of one batch."""
-        self.right[part] = outcome.right.cpu().numpy()
-        self.nonfinite[part] = outcome.nonfinite.cpu().numpy()
-        self.zero_gradient[part] = outcome.zero_gradient.cpu().numpy()
-        delta = outcome.adversarial - images
-        self.linf[part] = lengths(delta, "linf").flatten().cpu().numpy()
-        self.l2[part] = lengths(delta, "l2").flatten().cpu().numpy()
-        self.calls[0] += outcome.forwards
-        self.calls[1] += outcome.backwards
-
-    def result(self, perturbation: Perturbation, clean_right: NDArray[np.bool_]) -> AttackResult:
-        """The summary for the record; an image counts as robust when it is right before and after."""
-        robust = clean_right & self.right
-        return AttackResult(
-            perturbation=perturbation,
-            robust_accuracy=estimate(int(robust.sum()), len(robust)),
-            fooled=int((clean_right & ~self.right).sum()),
-            nonfinite=int(self.nonfinite.sum()),
-            zero_gradient=int((robust & self.zero_gradient).sum()),
-            forwards=self.calls[0],
-            backwards=self.calls[1],
-            mean_linf=float(self.linf.mean()),
-            mean_l2=float(self.l2.mean()),
-        )
 
 
 def load(subject: str | nn.Module, profile: Profile, arrays: tuple[Any, Any] | None = None) -> tuple[Model, Dataset]:
@@ -207,14 +171,14 @@ def on_device(module: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def predict(scene: Scene, progress: Progress) -> Tensor:
-    """The model's clean predictions: [N] int64 on the CPU. Cost: one forward an image."""
+    """The model's logits on the clean images: [N, K] on the CPU. Cost: one forward an image."""
     progress.stage("clean predictions", len(scene.dataset))
-    predictions = []
+    logits = []
     for part, batch in scene.batches():
         with torch.no_grad():
-            predictions.append(scene.model.module(batch.images).argmax(1).cpu())
+            logits += [found.cpu() for found in in_parts(lambda some: scene.model.module(some.images), batch)]
         progress.advance(part.stop - part.start)
-    return torch.cat(predictions)
+    return torch.cat(logits)
 
 
 def take_reference(scene: Scene, probes: Sequence[DropoutProbe], progress: Progress) -> None:
@@ -227,25 +191,30 @@ def take_reference(scene: Scene, probes: Sequence[DropoutProbe], progress: Progr
 
 
 def attack_and_measure(
-    scene: Scene, planned: Sequence[Perturbation], probes: Probes, seed: int, progress: Progress
+    scene: Scene, planned: Sequence[Run], probes: Probes, bench: Bench, progress: Progress, *, keep_images: bool
 ) -> dict[str, Verdicts]:
     """One pass over the data: attack each batch with everything planned, judge, and let the probes look.
 
-    The probes receive what the first run of each attack ended with after its whole budget, so that every image has had
-    the same number of steps whether or not it was fooled early; verdicts use the first fooling image.
+    The probes receive what the first run of each measured attack ended with after its whole budget, so that every image
+    has had the same number of steps whether or not it was fooled early; verdicts use the first fooling image.
+
+    Args:
+        keep_images: keep the judged images with the verdicts.
 
     Returns:
         Id of the perturbation -> verdicts.
     """
-    verdicts = {perturbation.id: Verdicts.empty(len(scene.dataset)) for perturbation in planned}
+    perturbations = [perturbation for run in planned for perturbation in run.perturbations]
+    verdicts = {entry.id: Verdicts.empty(entry, len(scene.dataset)) for entry in perturbations}
     progress.stage("attack and measure", len(scene.dataset) * (len(planned) + 1))
     for part, batch in scene.batches():
         size = part.stop - part.start
         finals: dict[str, Tensor] = {}
-        for perturbation in planned:
-            outcome = _judge(scene, batch, perturbation, seed)
-            verdicts[perturbation.id].store(part, outcome, batch.images)
-            finals[perturbation.id] = outcome.final
+        for run in planned:
+            for judged in judge_run(bench, batch, run):
+                verdicts[judged.perturbation.id].store(part, judged, batch.images, keep_images=keep_images)
+                if run.measured:
+                    finals[judged.perturbation.id] = judged.outcome.final
             progress.advance(size)
         probes.sustainability.observe(batch.images, finals, scene.batch_size)
         for probe in probes.dropout:
@@ -254,14 +223,58 @@ def attack_and_measure(
     return verdicts
 
 
-def _judge(scene: Scene, batch: Batch, perturbation: Perturbation, seed: int) -> Outcome:
-    budget = Budget(
-        norm=perturbation.norm,
-        epsilon=perturbation.epsilon,
-        steps=perturbation.steps,
-        step_size=perturbation.step_size,
-        restarts=perturbation.restarts,
-        spend_all=True,
+def make_bench(scene: Scene, graph: Graph, planned: Sequence[Perturbation], profile: Profile, place: Runtime) -> Bench:
+    """How attacks query the model.
+
+    Raises:
+        UsageError: a layer attack names no layer, or several; low precision without CUDA.
+    """
+    views = {}
+    for name in dict.fromkeys(entry.layer for entry in planned if entry.layer is not None):
+        chosen = select(graph.layers, name)
+        if len(chosen) != 1:
+            raise UsageError(f"layer-pgd moves one layer, and {name} names {len(chosen)}", "give a layer's whole name")
+        views[name] = taps.view(graph, chosen[0])
+    precision = None if profile.precision == "float32" else profile.precision
+    if precision is not None and place.device.type != "cuda":
+        raise UsageError(f"--precision {precision} needs CUDA", f"leave it out on {place.device.type}")
+    module = scene.model.module
+    compiled = compiled_or_none(module, scene.dataset.images(0, 2), place) if profile.compile else None
+    return Bench(module, profile.seed, Engine(precision, compiled), views)
+
+
+def examine(scene: Scene, logits: Tensor, verdicts: Mapping[str, Verdicts], seed: int) -> ModelHealth:
+    """What the clean logits [N, K], a repeated forward, and an unbounded attack on what withstood say of the model."""
+    module = scene.model.module
+    _, first = next(scene.batches())
+    gradient_attacks = [
+        entry.perturbation
+        for entry in verdicts.values()
+        if entry.perturbation.kind == "attack" and ATTACKS[entry.perturbation.name].gradients
+    ]
+    trial = None
+    if gradient_attacks:
+        parts = _withstood(scene, verdicts, health.UNBOUNDED_IMAGES)
+        trial = health.unbounded(module, parts, gradient_attacks[-1].norm, seed)
+    return ModelHealth(
+        outputs=health.outputs_are(logits),
+        saturated=int(health.saturated(logits).sum()),
+        repeat_difference=health.repeat_difference(module, first.images),
+        training_layers=health.training_layers(module),
+        unbounded=trial,
+        comparisons=comparisons(verdicts, scene.right.numpy()),
     )
-    gradients = ATTACKS[perturbation.name].gradients
-    return judge(scene.model.module, FUNCTIONS[perturbation.name], batch, budget, seed=seed, gradients=gradients)
+
+
+def _withstood(scene: Scene, verdicts: Mapping[str, Verdicts], most: int) -> list[Batch]:
+    """The first images, at most `most`, that are right before and after every attack, in batches."""
+    left = scene.right.numpy().copy()
+    for entry in verdicts.values():
+        left &= entry.right
+    chosen = np.flatnonzero(left)[:most]
+    batches = []
+    for part, batch in scene.batches():
+        here = chosen[(chosen >= part.start) & (chosen < part.stop)] - part.start
+        if len(here):
+            batches.append(batch.of(torch.from_numpy(here).to(scene.device)))
+    return batches

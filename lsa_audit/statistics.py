@@ -168,3 +168,20 @@ def _percentiles(resampled: Floats) -> tuple[Floats, Floats]:
     seen = np.isfinite(resampled).any(axis=0)
     low[seen], high[seen] = np.nanpercentile(resampled[:, seen], [tail, 100 - tail], axis=0)
     return low, high
+
+
+def median_interval(
+    values: Floats, seed: int, resamples: int = BOOTSTRAP_RESAMPLES
+) -> tuple[float | None, float | None]:
+    """95 % bootstrap interval of the median; infinite values count as above all others, None is infinite.
+
+    Random: a generator made of `seed`.
+    """
+    if len(values) < 2:
+        return None, None
+    generator = np.random.default_rng(seed)
+    places = generator.integers(0, len(values), size=(resamples, len(values)))
+    medians = np.sort(values[places], axis=1)[:, (len(values) - 1) // 2]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(medians, [tail, 1 - tail], method="inverted_cdf")
+    return finite(low), finite(high)

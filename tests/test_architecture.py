@@ -23,6 +23,9 @@ STAGES = {
     "attacks",
     "probes",
     "findings",
+    "judging",
+    "verdicts",
+    "health",
 }
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -42,10 +45,13 @@ ALLOWED: dict[str, set[str]] = {
     "attacks": LEAVES | {"models.base", "models.state"},
     "probes": LEAVES | {"models.base", "graph"},
     "plan": LEAVES | {"profile", "attacks"},
-    "stages": LEAVES | {"profile", "progress", "models", "data", "attacks", "probes"},
+    "judging": LEAVES | {"attacks", "plan"},
+    "verdicts": LEAVES | {"attacks", "judging"},
+    "health": LEAVES | {"attacks", "models.parity"},
+    "stages": LEAVES | STAGES,
     "audit": LEAVES | STAGES,
     "doctor": {"errors"},
-    "cli": LEAVES | {"profile", "audit", "attacks", "data", "report", "doctor"},
+    "cli": LEAVES | {"profile", "audit", "attacks", "data", "findings", "report", "doctor"},
 }
 
 

@@ -234,7 +234,7 @@ def test_without_gradients_scores_are_enough_to_attack(opaque):
 def test_noise_alone_is_inconclusive(opaque):
     found = lsa_audit.scan(opaque, arrays(), **FAST, noises=["gaussian"])
     assert found.inconclusive
-    (finding,) = [finding for finding in found.findings if finding.rule == "attack-health"]
+    (finding,) = [finding for finding in found.findings if finding.rule == "no-attack"]
     assert "No attack ran" in finding.message
     assert "ai.onnx::LSTM" in finding.message
 

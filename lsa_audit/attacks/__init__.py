@@ -20,6 +20,8 @@ class Entry:
         iterative: whether steps, step_size and restarts may be set.
         gradients: whether it needs them; what does not, noise included, runs on any model.
         step_share: default step size as a share of epsilon; None where the attack sets its own.
+        minimal: looks for the nearest wrong answer, whatever the epsilon; one run gives the verdicts at every epsilon.
+        layer: moves one layer, which the settings must name.
         version: rises when the implementation changes its results, so that old records are not compared with new ones.
     """
 
@@ -31,7 +33,14 @@ class Entry:
     step_share: float | None = None
     gradients: bool = True
     norms: tuple[Norm, ...] = ("linf", "l2")
+    minimal: bool = False
+    layer: bool = False
     version: int = 1
+
+    @property
+    def multistep(self) -> bool:
+        """Whether it searches, so that a larger ball can only help it; one step and noise may do worse in one."""
+        return self.kind == "attack" and self.steps != 1
 
 
 ATTACKS: dict[str, Entry] = {
@@ -59,6 +68,29 @@ ATTACKS: dict[str, Entry] = {
         "arXiv 1907.02044",
         steps=50,
         iterative=True,
+        minimal=True,
+        version=2,
+    ),
+    "deepfool": Entry(
+        "steps to the nearest linearised boundary", "attack", "arXiv 1511.04599", steps=50, iterative=True, minimal=True
+    ),
+    "cw-l2": Entry(
+        "weighs distance against margin, and searches for the weight",
+        "attack",
+        "arXiv 1608.04644",
+        steps=100,
+        iterative=True,
+        norms=("l2",),
+        minimal=True,
+    ),
+    "ddn": Entry(
+        "shrinks a sphere while the image is misclassified, grows it otherwise",
+        "attack",
+        "arXiv 1811.09600",
+        steps=100,
+        iterative=True,
+        norms=("l2",),
+        minimal=True,
     ),
     "square": Entry(
         "random search with squares, from scores alone",
@@ -67,6 +99,25 @@ ATTACKS: dict[str, Entry] = {
         1000,
         iterative=True,
         gradients=False,
+    ),
+    "layer-pgd": Entry(
+        "PGD on the relative error of one layer",
+        "attack",
+        "arXiv 2202.02626",
+        steps=20,
+        iterative=True,
+        step_share=PGD_STEP_SHARE,
+        layer=True,
+    ),
+    "autoattack": Entry(
+        "APGD-CE, APGD-T, FAB-T, Square with the published settings", "attack", "arXiv 2003.01690", steps=0
+    ),
+    "cascade": Entry(
+        "the members of autoattack within a budget of passes (steps)",
+        "attack",
+        "arXiv 2003.01690",
+        steps=3000,
+        iterative=True,
     ),
     "gaussian": Entry("normal noise, clipped to the ball", "noise", "arXiv 2202.02626", steps=0, gradients=False),
     "uniform": Entry("uniform noise inside the ball", "noise", "arXiv 1608.08967", steps=0, gradients=False),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from .target import Target
-from .budget import Budget
 from .draws import Draws
-from .norms import column, project, random_start, steepest
+from .norms import Ball, column, random_start, steepest
 from .objectives import Objective, cross_entropy, dlr, targeted_dlr
-from .targets import likely_classes, positions
+from .target import Target
+from .targets import CLASSES, likely_classes, positions
 
 MOMENTUM = 0.75
 REQUIRED_RISES = 0.75
@@ -21,8 +20,9 @@ FIRST_WINDOW, WINDOW_SHRINK, SMALLEST_WINDOW = 0.22, 0.03, 0.06
 
 @dataclass
 class _Search:
-    """State of n images; every tensor's first dimension is the image."""
+    """State of the n images that are still worked on; every tensor's first dimension is the image."""
 
+    places: Tensor
     current: Tensor
     previous: Tensor
     best: Tensor
@@ -35,6 +35,10 @@ class _Search:
     best_at_checkpoint: Tensor
     halved_at_checkpoint: Tensor
 
+    def keep(self, kept: Tensor) -> _Search:
+        """The state of some of the images, by position."""
+        return _Search(**{entry.name: getattr(self, entry.name)[kept] for entry in fields(self)})
+
 
 @dataclass(frozen=True)
 class Aim:
@@ -43,20 +47,25 @@ class Aim:
     objective: Objective
     classes: Tensor | None = None
 
+    def of(self, kept: Tensor) -> Aim:
+        """The aim of some of the rows, by position."""
+        return self if self.classes is None else replace(self, classes=self.classes[kept])
+
 
 @dataclass(frozen=True)
 class _Scene:
-    """What a step looks at: the n rows with their clean images, and which of them (`working`) still need work."""
+    """What a step looks at: the rows that are still worked on, their balls, and their aim."""
 
     target: Target
     aim: Aim
-    images: Tensor
+    ball: Ball
     rows: Tensor
-    working: Tensor
 
     def gradient(self, moved: Tensor) -> tuple[Tensor, Tensor]:
-        classes = None if self.aim.classes is None else self.aim.classes[self.working]
-        return self.target.gradient(moved, self.rows[self.working], self.aim.objective, classes)
+        return self.target.gradient(moved, self.rows, self.aim.objective, self.aim.classes)
+
+    def keep(self, kept: Tensor) -> _Scene:
+        return _Scene(self.target, self.aim.of(kept), self.ball.of(kept), self.rows[kept])
 
 
 def run_ce(target: Target, rows: Tensor, draws: Draws) -> Tensor:
@@ -69,17 +78,18 @@ def run_dlr(target: Target, rows: Tensor, draws: Draws) -> Tensor:
     return search(target, rows, draws, Aim(dlr))
 
 
-def run_targeted(target: Target, rows: Tensor, draws: Draws) -> Tensor:
-    """APGD on the targeted ratio (`objectives.targeted_dlr`), towards each of up to nine likely classes in turn.
+def run_targeted(target: Target, rows: Tensor, draws: Draws, *, classes: int = CLASSES) -> Tensor:
+    """APGD on the targeted ratio (`objectives.targeted_dlr`), towards each of up to `classes` likely ones in turn.
 
     Source: arXiv 2003.01690, section 4. Returns what the search towards the likeliest class ended with; an image that
     fell on the way to another one is kept by the judge.
 
-    Cost: up to 9 x (`steps` + 1) forwards and backwards an image, and one forward. Random: one draw a class and image.
+    Cost: up to `classes` x (`steps` + 1) forwards and backwards an image, and one forward. Random: one draw a class and
+    image.
     """
     first, left = None, torch.arange(len(rows), device=rows.device)
-    for classes in likely_classes(target, rows).unbind(1):
-        images = search(target, rows[left], draws.of(left.tolist()), Aim(targeted_dlr, classes[left]))
+    for aims in likely_classes(target, rows, classes).unbind(1):
+        images = search(target, rows[left], draws.of(left.tolist()), Aim(targeted_dlr, aims[left]))
         first = images if first is None else first
         left = positions(rows[~target.fooled[rows]], rows)
         if not len(left):
@@ -108,20 +118,25 @@ def search(target: Target, rows: Tensor, draws: Draws, aim: Aim) -> Tensor:
 
     Cost: `steps` + 1 forwards and backwards an image. Random: one draw an image, the start.
     """
-    budget = target.budget
-    images = target.images[rows]
-    state = _begin(random_start(images, budget, draws), rows, target, aim)
-    checkpoints = checkpoint_steps(budget.steps)
+    scene = _Scene(target, aim, Ball(target.images[rows], target.budget), rows)
+    state = _begin(random_start(scene.ball.images, target.budget, draws), scene)
+    ended = state.best.clone()
+    checkpoints = checkpoint_steps(target.budget.steps)
     last = 0
-    for step in range(budget.steps):
-        working = positions(target.active(rows), rows)
-        if not len(working):
+    for step in range(target.budget.steps):
+        active = target.active(scene.rows)
+        if len(active) < len(scene.rows):
+            ended[state.places] = state.best
+            kept = positions(active, scene.rows)
+            scene, state = scene.keep(kept), state.keep(kept)
+        if not len(active):
             break
-        _advance(state, _Scene(target, aim, images, rows, working), first=step == 0)
+        _advance(state, scene, first=step == 0)
         if step + 1 in checkpoints:
             _review(state, step + 1 - last)
             last = step + 1
-    return state.best
+    ended[state.places] = state.best
+    return ended
 
 
 def checkpoint_steps(steps: int) -> tuple[int, ...]:
@@ -139,13 +154,14 @@ def checkpoint_steps(steps: int) -> tuple[int, ...]:
     return tuple(sorted(set(points)))
 
 
-def _begin(start: Tensor, rows: Tensor, target: Target, aim: Aim) -> _Search:
-    gradient, loss = target.gradient(start, rows, aim.objective, aim.classes)
-    budget = target.budget
+def _begin(start: Tensor, scene: _Scene) -> _Search:
+    gradient, loss = scene.gradient(start)
+    budget = scene.target.budget
     first_step = 2 * budget.epsilon if budget.step_size is None else budget.step_size
     return _Search(
+        places=torch.arange(len(start), device=start.device),
         current=start,
-        previous=start.clone(),
+        previous=start,
         best=start.clone(),
         best_gradient=gradient.clone(),
         best_loss=loss.clone(),
@@ -159,25 +175,21 @@ def _begin(start: Tensor, rows: Tensor, target: Target, aim: Aim) -> _Search:
 
 
 def _advance(search: _Search, scene: _Scene, *, first: bool) -> None:
-    budget, working = scene.target.budget, scene.working
-    clean, current, previous = scene.images[working], search.current[working], search.previous[working]
-    proposed = _step(search, working, current, clean, budget)
-    momentum = 1.0 if first else MOMENTUM
-    moved = project(current + momentum * (proposed - current) + (1 - momentum) * (current - previous), clean, budget)
+    current, ball = search.current, scene.ball
+    size = column(search.step_size, current)
+    moved = ball.project(current + size * steepest(search.gradient, ball.budget.norm))
+    if not first:
+        moved = ball.project(current + MOMENTUM * (moved - current) + (1 - MOMENTUM) * (current - search.previous))
     gradient, loss = scene.gradient(moved)
-    search.previous[working], search.current[working] = current, moved
-    search.gradient[working] = gradient
-    search.rises[working] += (loss > search.loss[working]).to(loss.dtype)
-    search.loss[working] = loss
-    better = working[loss > search.best_loss[working]]
-    search.best[better] = search.current[better]
-    search.best_gradient[better] = search.gradient[better]
-    search.best_loss[better] = search.loss[better]
-
-
-def _step(search: _Search, working: Tensor, current: Tensor, images: Tensor, budget: Budget) -> Tensor:
-    size = column(search.step_size[working], current)
-    return project(current + size * steepest(search.gradient[working], budget.norm), images, budget)
+    rose = loss > search.loss
+    scene.target.climbed(scene.rows, rose)
+    search.previous, search.current = current, moved
+    search.gradient, search.loss = gradient, loss
+    search.rises += rose
+    better = (loss > search.best_loss).nonzero().flatten()
+    search.best[better] = moved[better]
+    search.best_gradient[better] = gradient[better]
+    search.best_loss[better] = loss[better]
 
 
 def _review(search: _Search, window: int) -> None:
@@ -189,5 +201,6 @@ def _review(search: _Search, window: int) -> None:
     search.best_at_checkpoint = search.best_loss.clone()
     search.rises.zero_()
     search.step_size[halve] /= 2
-    search.current[halve] = search.best[halve]
-    search.gradient[halve] = search.best_gradient[halve]
+    back = column(halve, search.current)
+    search.current = search.best.where(back, search.current)
+    search.gradient = search.best_gradient.where(back, search.gradient)

@@ -7,8 +7,8 @@ before it gives a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ from ..errors import DataError
 from ..models.state import preserved
 from .budget import Budget
 from .draws import Draws
-from .norms import column, project
-from .target import STRONG, LayerView, Precision, StageCount, Target
+from .norms import column, lengths, project
+from .target import STRONG, LayerView, Precision, StageCount, Target, add_stages
 
 Attack = Callable[[Target, Tensor, Draws], Tensor]
 """`run(target, rows, draws) -> images`: proposes a perturbed image for each of `rows` of `target.images`."""
@@ -59,6 +59,21 @@ class Outcome:
     backwards: int
     stages: tuple[StageCount, ...] = ()
 
+    def of(self, rows: Tensor | slice) -> dict[str, Tensor]:
+        """The per-image fields of some of the images, by name."""
+        return {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
+
+    @staticmethod
+    def joined(parts: Sequence[Outcome]) -> Outcome:
+        """The outcome of a batch that was judged in parts, in their order."""
+        names = parts[0].of(slice(None))
+        return Outcome(
+            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names},
+            forwards=sum(part.forwards for part in parts),
+            backwards=sum(part.backwards for part in parts),
+            stages=add_stages([part.stages for part in parts]),
+        )
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -72,7 +87,12 @@ class Batch:
     images: Tensor
     labels: Tensor
     image_ids: tuple[str, ...]
-    right: Tensor | None = field(default=None)
+    right: Tensor | None = None
+
+    def of(self, rows: Tensor) -> Batch:
+        """Some of the images, by position."""
+        ids = tuple(self.image_ids[row] for row in rows.tolist())
+        return Batch(self.images[rows], self.labels[rows], ids, None if self.right is None else self.right[rows])
 
 
 @dataclass(frozen=True)
@@ -170,9 +190,7 @@ def _outcome(target: Target, judged: Tensor, final: Tensor, logits: Tensor, *, g
     finite = torch.isfinite(logits).all(1)
     right = finite & (logits.argmax(1) == target.labels)
     attacked = right & gradients
-    distance = torch.linalg.vector_norm(
-        (judged - target.images).flatten(1), ord=torch.inf if target.budget.norm == "linf" else 2, dim=1
-    )
+    distance = lengths(judged - target.images, target.budget.norm).flatten()
     return Outcome(
         right=right,
         adversarial=judged,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from .target import Target
 from .draws import Draws
 from .hyperplane import shortest
-from .norms import column, lengths
+from .norms import lengths
 from .objectives import difference
-from .targets import likely_classes, positions
+from .target import Target
+from .targets import CLASSES, likely_classes, positions
 
 LARGEST_BIAS = 0.1
 OVERSHOOT = 1.05
@@ -18,8 +20,8 @@ BACKSTEP = 0.9
 SMALLEST = 1e-8
 
 
-def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:  # noqa: ARG001 - the contract of an attack
-    """The nearest misclassified image that the search met, towards each of up to nine classes in turn.
+def run(target: Target, rows: Tensor, draws: Draws, *, classes: int = CLASSES) -> Tensor:  # noqa: ARG001
+    """The nearest misclassified image that the search met, towards each of up to `classes` likely classes.
 
     Each step goes to the linearised boundary from the current image and from the clean one, and in between by their
     distances; a misclassified image is drawn back towards the clean one.
@@ -33,39 +35,57 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:  # noqa: ARG001 -
         draws: not used.
 
     Returns:
-        Images [n, ...] in [0, 1]; outside of the ball where none inside was found.
+        Images [n, ...] in [0, 1]; outside of the ball where none inside was found, clean where none at all was.
 
-    Cost: up to 9 x `steps` forwards and backwards an image, and one forward.
+    Cost: up to `classes` x `steps` x 2 forwards and as many backwards an image, and one forward.
     """
-    images = target.images[rows]
-    best, nearest = images.clone(), torch.full((len(rows),), torch.inf, device=images.device)
-    for classes in likely_classes(target, rows).unbind(1):
-        current = images.clone()
-        for _ in range(target.budget.steps):
-            working = positions(target.active(rows), rows)
-            if not len(working):
-                return best
-            clean, here = images[working], current[working]
-            moved = _step(target, clean, here, rows[working], classes[working])
-            current[working] = moved
-            fooling = target.logits(moved, rows[working]).argmax(1) != target.labels[rows[working]]
-            distances = lengths(moved - clean, target.budget.norm).flatten()
-            closer = fooling & (distances < nearest[working])
-            best[working[closer]], nearest[working[closer]] = moved[closer], distances[closer]
-            back = working[fooling]
-            current[back] = images[back] + BACKSTEP * (current[back] - images[back])
-    return best
+    found = _Found(target.images[rows].clone(), torch.full((len(rows),), torch.inf, device=rows.device))
+    for aims in likely_classes(target, rows, classes).unbind(1):
+        _walk(target, rows, aims, found)
+    return found.images
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The nearest misclassified image of each row, [n, ...], and how far it is, [n]."""
+
+    images: Tensor
+    distances: Tensor
+
+    def keep(self, places: Tensor, moved: Tensor, distances: Tensor) -> None:
+        closer = (distances < self.distances[places]).nonzero().flatten()
+        self.images[places[closer]] = moved[closer]
+        self.distances[places[closer]] = distances[closer]
+
+
+def _walk(target: Target, rows: Tensor, aims: Tensor, found: _Found) -> None:
+    """All steps towards one class of each row, `aims` [n]."""
+    places = torch.arange(len(rows), device=rows.device)
+    clean = target.images[rows]
+    current = clean
+    for _ in range(target.budget.steps):
+        active = target.active(rows)
+        if len(active) < len(rows):
+            kept = positions(active, rows)
+            rows, places, aims, clean, current = active, places[kept], aims[kept], clean[kept], current[kept]
+        if not len(rows):
+            return
+        current = _step(target, clean, current, rows, aims)
+        fooling = (target.logits(current, rows).argmax(1) != target.labels[rows]).nonzero().flatten()
+        if len(fooling):
+            change = current[fooling] - clean[fooling]
+            found.keep(places[fooling], current[fooling], lengths(change, target.budget.norm).flatten())
+            current[fooling] = clean[fooling] + BACKSTEP * change
 
 
 def _step(target: Target, clean: Tensor, here: Tensor, rows: Tensor, classes: Tensor) -> Tensor:
     norm = target.budget.norm
     gradient, value = target.gradient(here, rows, difference, classes)
-    flat, normals = here.flatten(1), gradient.flatten(1)
+    flat, start, normals = here.flatten(1), clean.flatten(1), gradient.flatten(1)
     # The plane through the boundary: normal . (x - here) = -value.
-    from_here = shortest(flat, normals, -value, norm).view_as(here)
-    offset = -value + (normals * (flat - clean.flatten(1))).sum(1)
-    from_clean = shortest(clean.flatten(1), normals, offset, norm).view_as(clean)
-    far, near = (lengths(change, norm).flatten().clamp_min(SMALLEST) for change in (from_here, from_clean))
-    bias = column((far / (far + near)).clamp(0.0, LARGEST_BIAS), here)
-    moved = (here + OVERSHOOT * from_here) * (1 - bias) + (clean + OVERSHOOT * from_clean) * bias
-    return moved.clamp(0.0, 1.0)
+    from_here = shortest(flat, normals, -value, norm)
+    from_clean = shortest(start, normals, torch.linalg.vecdot(normals, flat - start) - value, norm)
+    far, near = (lengths(change, norm).clamp_min(SMALLEST) for change in (from_here, from_clean))
+    bias = (far / (far + near)).clamp_max(LARGEST_BIAS)
+    moved = torch.lerp(flat.add(from_here, alpha=OVERSHOOT), start.add(from_clean, alpha=OVERSHOOT), bias)
+    return moved.clamp(0.0, 1.0).view_as(here)

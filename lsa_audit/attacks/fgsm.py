@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .target import Target
 from .draws import Draws
 from .norms import steepest
+from .target import Target
 
 
 def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:  # noqa: ARG001 - the contract of an attack

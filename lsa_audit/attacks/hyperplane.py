@@ -8,13 +8,21 @@ from torch import Tensor
 from ..records import Norm
 
 TINY = 1e-12
+ROUNDS = 60
+CLOSE = 32
+"""Rounding steps of the number type that a sum over many pixels may be off."""
+
+
+CACHED = 100_000
+"""Numbers that a CPU core keeps close: more rows than hold these are worked on part by part, in about half the time."""
 
 
 def shortest(points: Tensor, normals: Tensor, wanted: Tensor, norm: Norm) -> Tensor:
     """The smallest change that moves each point onto its hyperplane without leaving [0, 1].
 
-    With r the length of the change, pixel i moves by min(r * rate_i, room_i) towards its side; the gain is a rising
-    piecewise-linear function of r, and r is where it equals what is wanted.
+    With r the length of the change, pixel i moves by min(r * rate_i, room_i) towards its side; the gain is a rising,
+    concave, piecewise-linear function of r, and r is where it equals what is wanted. Newton's method from 0 never
+    overshoots such a function and ends after a few rounds, where sorting the bends takes many times as long.
 
     Args:
         points: [n, D] in [0, 1].
@@ -24,22 +32,34 @@ def shortest(points: Tensor, normals: Tensor, wanted: Tensor, norm: Norm) -> Ten
     Returns:
         The change [n, D].
 
-    Cost: one sort of the pixels.
+    Cost: five passes over the pixels a round, mostly 2 to 5 rounds.
     """
-    signed = normals * torch.where(wanted < 0, -1.0, 1.0)[:, None]
+    rows = max(1, CACHED // points.shape[1])
+    if points.device.type != "cpu" or len(points) <= rows:
+        return _shortest(points, normals, wanted, norm)
+    parts = [slice(start, start + rows) for start in range(0, len(points), rows)]
+    return torch.cat([_shortest(points[part], normals[part], wanted[part], norm) for part in parts])
+
+
+def _shortest(points: Tensor, normals: Tensor, wanted: Tensor, norm: Norm) -> Tensor:
+    largest = normals.abs().amax(1).clamp_min(torch.finfo(normals.dtype).tiny)
+    signed = normals * (torch.where(wanted < 0, -1.0, 1.0) / largest)[:, None]
     weights = signed.abs()
     room = torch.where(signed > 0, 1 - points, points)
-    rates = torch.ones_like(weights) if norm == "linf" else weights
-    bends = torch.where(weights > 0, room / rates.clamp_min(TINY), torch.zeros_like(room))
-    bends, order = bends.sort(dim=1)
-    slopes = (weights * rates).gather(1, order)
-    # The gain at each bend: pixels before it are at the edge, those behind it still move.
-    moving = slopes.flip(1).cumsum(1).flip(1)
-    steps = torch.diff(bends, dim=1, prepend=torch.zeros_like(bends[:, :1]))
-    gains = (moving * steps).cumsum(1)
-    goal = wanted.abs()[:, None]
-    place = torch.searchsorted(gains, goal).clamp_max(gains.shape[1] - 1)
-    missing = gains.gather(1, place) - goal
-    radius = bends.gather(1, place) - missing / moving.gather(1, place).clamp_min(TINY)
-    radius = radius.clamp_min(0.0).minimum(bends[:, -1:])
-    return signed.sign() * torch.minimum(radius * rates, room) * (weights > 0)
+    goal = wanted.abs() / largest
+    tolerance = CLOSE * torch.finfo(normals.dtype).eps * goal
+    rates = None if norm == "linf" else weights
+    radius = torch.zeros_like(goal)
+    for _ in range(ROUNDS):
+        reach = radius[:, None] if rates is None else radius[:, None] * rates
+        free = reach < room
+        missing = goal - torch.linalg.vecdot(weights, torch.minimum(reach, room))
+        slope = torch.linalg.vecdot(weights, free.to(weights.dtype) if rates is None else rates * free)
+        working = (missing > tolerance) & (slope > 0)
+        if not working.any():
+            break
+        radius = torch.where(working, radius + missing / slope.clamp_min(TINY), radius)
+    moved = torch.minimum(radius[:, None].expand_as(room) if rates is None else radius[:, None] * rates, room)
+    # Where not even the farthest corner is enough, every pixel that counts goes there.
+    stuck = (goal - torch.linalg.vecdot(weights, moved) > tolerance)[:, None]
+    return signed.sign() * torch.where(stuck, room, moved)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .target import Target
 from .draws import Draws
 from .norms import TINY, lengths
+from .target import Target
 
 CHANGED_PIXELS = 0.1
 """Share of the pixels that salt and pepper change."""

@@ -24,17 +24,48 @@ def project(perturbed: Tensor, images: Tensor, budget: Budget) -> Tensor:
     return inside.clamp(0.0, 1.0)
 
 
+class Ball:
+    """What a step may reach: the ball around each image, cut by [0, 1]; built once, used at every step.
+
+    Attributes:
+        low, high: [N, ...] the lowest and highest value of each pixel.
+    """
+
+    def __init__(self, images: Tensor, budget: Budget) -> None:
+        self.images = images
+        self.budget = budget
+        self.low = (images - budget.epsilon).clamp_min(0.0)
+        self.high = (images + budget.epsilon).clamp_max(1.0)
+
+    def project(self, perturbed: Tensor) -> Tensor:
+        """See `project`."""
+        if self.budget.norm == "linf":
+            return perturbed.clamp(self.low, self.high)
+        return project(perturbed, self.images, self.budget)
+
+    def of(self, kept: Tensor) -> Ball:
+        """The balls of some of the images, by position or mask."""
+        return Ball(self.images[kept], self.budget)
+
+
 def inside(perturbed: Tensor, images: Tensor, budget: Budget) -> Tensor:
     """[N] bool: whether each perturbed image lies in the ball and in [0, 1], up to float32 rounding."""
-    near = lengths(perturbed - images, budget.norm).flatten() <= budget.epsilon * (1 + BALL_TOLERANCE) + BALL_TOLERANCE
+    near = reaches(budget.epsilon, lengths(perturbed - images, budget.norm).flatten())
     flat = perturbed.flatten(1)
     return near & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
 
 
+def reaches(epsilon: float, distance: Tensor) -> Tensor:
+    """Whether a ball of that radius holds a point at that distance, up to float32 rounding."""
+    return distance <= epsilon * (1 + BALL_TOLERANCE) + BALL_TOLERANCE
+
+
 def lengths(delta: Tensor, norm: Norm) -> Tensor:
     """Norm of each image's perturbation, shaped [N, 1, ...] to broadcast."""
-    flat: Tensor = torch.linalg.vector_norm(delta.flatten(1), ord=float("inf") if norm == "linf" else 2, dim=1)
-    return column(flat, delta)
+    flat = delta.flatten(1)
+    # vector_norm takes ten times as long for the largest entry.
+    length = flat.abs().amax(1) if norm == "linf" else torch.linalg.vector_norm(flat, dim=1)
+    return column(length, delta)
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:

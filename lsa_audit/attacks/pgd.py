@@ -1,13 +1,19 @@
-"""Projected gradient descent (ascent on the loss)."""
+"""Projected gradient descent (ascent on the loss), also on the relative error of a layer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 from . import PGD_STEP_SHARE
-from .target import Target
 from .draws import Draws
-from .norms import project, random_start, steepest
+from .norms import Ball, random_start, steepest
+from .target import Target
+from .targets import positions
+
+Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
@@ -29,17 +35,44 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
 
     Cost: `steps` forwards and backwards an image. Random: one draw an image, the start.
     """
+    return _ascend(target, rows, draws, target.gradient)
+
+
+def run_layer(target: Target, rows: Tensor, draws: Draws) -> Tensor:
+    """The same on the relative error of one layer, ||phi(x') - phi(x)|| / ||phi(x)||: how far it can be pushed.
+
+    The measure is that of Khalooei et al., arXiv 2202.02626; to attack it is an addition of ours. The verdicts are the
+    classifier's, as for every attack.
+
+    Raises:
+        ValueError: the judge was not given a view of a layer.
+
+    Cost: as `run`, and one forward an image for the clean activation.
+    """
+    return _ascend(target, rows, draws, target.layer_gradient)
+
+
+def _ascend(target: Target, rows: Tensor, draws: Draws, gradient: Gradient) -> Tensor:
     budget = target.budget
     step_size = PGD_STEP_SHARE * budget.epsilon if budget.step_size is None else budget.step_size
-    images = target.images
-    current = images.clone()
-    current[rows] = random_start(images[rows], budget, draws)
+    ball = Ball(target.images[rows], budget)
+    current = random_start(ball.images, budget, draws)
+    ended, places = current.clone(), torch.arange(len(rows), device=rows.device)
+    value: Tensor | None = None
     for _ in range(budget.steps):
-        working = target.active(rows)
-        if not len(working):
+        active = target.active(rows)
+        if len(active) < len(rows):
+            ended[places] = current
+            kept = positions(active, rows)
+            rows, places, current, ball = active, places[kept], current[kept], ball.of(kept)
+            value = None if value is None else value[kept]
+        if not len(rows):
             break
-        gradient, _ = target.gradient(current[working], working)
+        slope, found = gradient(current, rows)
+        if value is not None:
+            target.climbed(rows, found > value)
+        value = found
         # An image fooled by this very query still takes the step; the judge has kept the query.
-        moved = current[working] + step_size * steepest(gradient, budget.norm)
-        current[working] = project(moved, images[working], budget)
-    return current[rows]
+        current = ball.project(current + step_size * steepest(slope, budget.norm))
+    ended[places] = current
+    return ended

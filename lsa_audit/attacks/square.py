@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from .target import Target
 from .draws import Draws
-from .norms import TINY, project
+from .norms import TINY, Ball
+from .target import Target
 from .targets import positions
 
 FIRST_SHARE = 0.8
@@ -43,24 +44,28 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
     Random: one block of draws an image.
     """
     budget = target.budget
-    clean = _as_maps(target.images[rows])
     start, move = (_stripes, _move_square) if budget.norm == "linf" else (_bump_grid, _move_length)
-    best = project(start(clean, draws, budget.epsilon), clean, budget)
+    ball = Ball(_as_maps(target.images[rows]), budget)
+    best = ball.project(start(ball.images, draws, budget.epsilon))
     margins = _margins(target, best, rows)
-    each = clean.shape[1] + PLACES
-    numbers = draws.uniform(clean.new_empty(len(clean), budget.steps, each))
+    numbers = draws.uniform(best.new_empty(len(best), budget.steps, best.shape[1] + PLACES))
+    ended, places = best.clone(), torch.arange(len(rows), device=rows.device)
     for step in range(budget.steps):
-        active = positions(target.active(rows), rows)
-        if not len(active):
+        active = target.active(rows)
+        if len(active) < len(rows):
+            ended[places] = best
+            kept = positions(active, rows)
+            rows, places, ball, numbers = active, places[kept], ball.of(kept), numbers[kept]
+            best, margins = best[kept], margins[kept]
+        if not len(rows):
             break
-        share = _share(step, budget.steps)
-        tried = move(clean[active], best[active], numbers[active, step], share, budget.epsilon)
-        tried = project(tried, clean[active], budget)
-        found = _margins(target, tried, rows[active])
-        better = found < margins[active]
-        best[active[better]] = tried[better]
-        margins[active[better]] = found[better]
-    return best.view(len(best), *target.images.shape[1:])
+        tried = move(ball, best, numbers[:, step], _share(step, budget.steps))
+        found = _margins(target, tried, rows)
+        better = (found < margins).nonzero().flatten()
+        best[better] = tried[better]
+        margins[better] = found[better]
+    ended[places] = best
+    return ended.view(len(ended), *target.images.shape[1:])
 
 
 def _as_maps(images: Tensor) -> Tensor:
@@ -110,18 +115,22 @@ class _Window:
 
     def place(self, maps: Tensor, values: Tensor) -> Tensor:
         """A copy of the maps with `values` [n, C, height, width] in the window."""
-        device = maps.device
-        images = torch.arange(len(maps), device=device)[:, None, None]
-        down = (self.top[:, None] + torch.arange(self.height, device=device))[:, :, None]
-        across = (self.left[:, None] + torch.arange(self.width, device=device))[:, None, :]
-        # Indexed dimensions around a slice come first: [n, height, width, C].
         copy = maps.clone()
-        copy[images, :, down, across] = values.permute(0, 2, 3, 1)
+        copy[self._where] = values.permute(0, 2, 3, 1)
         return copy
 
     def cut(self, maps: Tensor) -> Tensor:
         """The window of each image, [n, C, height, width]."""
-        return maps[self.mask(maps).expand_as(maps)].view(*maps.shape[:2], self.height, self.width)
+        return maps[self._where].permute(0, 3, 1, 2)
+
+    @cached_property
+    def _where(self) -> tuple[Tensor, slice, Tensor, Tensor]:
+        """Index of the windows; indexed dimensions around a slice come first: [n, height, width, C]."""
+        device = self.top.device
+        images = torch.arange(len(self.top), device=device)[:, None, None]
+        down = (self.top[:, None] + torch.arange(self.height, device=device))[:, :, None]
+        across = (self.left[:, None] + torch.arange(self.width, device=device))[:, None, :]
+        return images, slice(None), down, across
 
 
 def _stripes(clean: Tensor, draws: Draws, epsilon: float) -> Tensor:
@@ -131,12 +140,12 @@ def _stripes(clean: Tensor, draws: Draws, epsilon: float) -> Tensor:
     return clean + epsilon * _signs(numbers)
 
 
-def _move_square(clean: Tensor, best: Tensor, numbers: Tensor, share: float, epsilon: float) -> Tensor:
+def _move_square(ball: Ball, best: Tensor, numbers: Tensor, share: float) -> Tensor:
     """The window's pixels go to one side of the ball, channel by channel."""
-    side = max(round(math.sqrt(share * clean.shape[2] * clean.shape[3])), 1)
-    window = _Window.draw(clean, side, numbers[:, :2])
-    signs = _signs(numbers[:, PLACES:])[:, :, None, None]
-    return torch.where(window.mask(clean), clean + epsilon * signs, best)
+    side = max(round(math.sqrt(share * best.shape[2] * best.shape[3])), 1)
+    window = _Window.draw(best, side, numbers[:, :2])
+    up = (numbers[:, PLACES:] >= 0.5)[:, :, None, None]
+    return window.place(best, torch.where(up, window.cut(ball.high), window.cut(ball.low)))
 
 
 def _bump_grid(clean: Tensor, draws: Draws, epsilon: float) -> Tensor:
@@ -153,9 +162,9 @@ def _bump_grid(clean: Tensor, draws: Draws, epsilon: float) -> Tensor:
     return clean + epsilon * delta / _length(delta)
 
 
-def _move_length(clean: Tensor, best: Tensor, numbers: Tensor, share: float, epsilon: float) -> Tensor:
+def _move_length(ball: Ball, best: Tensor, numbers: Tensor, share: float) -> Tensor:
     """Two bumps in the first window, with the length that the second one, emptied, and the rest of the ball give."""
-    channels = clean.shape[1]
+    clean, epsilon, channels = ball.images, ball.budget.epsilon, best.shape[1]
     side = max(round(math.sqrt(share * clean.shape[2] * clean.shape[3])), SMALLEST_BUMP)
     side += 1 - side % 2
     delta = best - clean
@@ -168,7 +177,7 @@ def _move_length(clean: Tensor, best: Tensor, numbers: Tensor, share: float, eps
     new = bumps + old / _length(old)
     new = new / new.square().sum((2, 3), keepdim=True).sqrt().clamp_min(TINY) * (freed + unused).sqrt()
     moved = first.place(emptied, new)
-    return clean + epsilon * moved / _length(moved)
+    return ball.project(clean + epsilon * moved / _length(moved))
 
 
 def _length(delta: Tensor) -> Tensor:

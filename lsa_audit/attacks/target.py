@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -39,6 +39,21 @@ class StageCount:
     backwards: int
 
 
+def add_stages(parts: Sequence[Sequence[StageCount]]) -> tuple[StageCount, ...]:
+    """The same members on several batches, summed up."""
+    return tuple(
+        replace(
+            stages[0],
+            classes=max(stage.classes for stage in stages),
+            images=sum(stage.images for stage in stages),
+            fooled=sum(stage.fooled for stage in stages),
+            forwards=sum(stage.forwards for stage in stages),
+            backwards=sum(stage.backwards for stage in stages),
+        )
+        for stages in zip(*(part for part in parts if part), strict=True)
+    )
+
+
 class Target:
     """The model as an attack sees it.
 
@@ -50,6 +65,7 @@ class Target:
         fooled: [N] bool, those, and what was fooled inside the budget.
         best: [N, ...] the first fooling image of each row, or the nearest one where the budget asks for that.
         distance: [N] how far `best` is, in the budget's norm; infinite where there is none.
+        classes: K, once the model has answered.
         fooled_at: [N] the query, counted from 1, at which a row first fell; 0 where it did not.
         largest: [N] the largest entry of any gradient met so far, as far as it is needed to tell whether it vanishes.
         broken: [N] bool, a gradient held NaN or infinity.
@@ -75,6 +91,7 @@ class Target:
         self.view = view
         self.forwards = 0
         self.backwards = 0
+        self.classes = 0
         self.stages: list[StageCount] = []
         self.best = images.clone()
         blank = torch.zeros(len(images), device=images.device)
@@ -193,6 +210,7 @@ class Target:
     def _observe(self, images: Tensor, logits: Tensor, rows: Tensor) -> None:
         """Keep the first (or nearest) image of each row that is misclassified and inside the ball."""
         self._calls += 1
+        self.classes = logits.shape[1]
         wrong = logits.argmax(1) != self.labels[rows]
         if not self.budget.nearest:
             wrong &= ~self.fooled[rows]

@@ -10,11 +10,11 @@ from .target import Target
 CLASSES = 9
 
 
-def likely_classes(target: Target, rows: Tensor) -> Tensor:
-    """The up to nine likeliest other classes of each clean image, [n, min(9, K - 1)]. Cost: one forward an image."""
+def likely_classes(target: Target, rows: Tensor, classes: int = CLASSES) -> Tensor:
+    """The likeliest other classes of each clean image, [n, min(classes, K - 1)]. Cost: one forward an image."""
     logits = target.logits(target.images[rows], rows)
     others = logits.scatter(1, target.labels[rows][:, None], -torch.inf)
-    return others.topk(min(CLASSES, logits.shape[1] - 1), dim=1).indices
+    return others.topk(min(classes, logits.shape[1] - 1), dim=1).indices
 
 
 def positions(active: Tensor, rows: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import demo, doctor, init, layers, listing, scan
+from . import demo, doctor, explain, init, layers, listing, scan
 
 app = typer.Typer(
     name="lsa-audit",
@@ -22,6 +22,7 @@ app.command("layers")(layers.command)
 app.command("demo")(demo.command)
 app.command("init")(init.command)
 app.command("list")(listing.command)
+app.command("explain")(explain.command)
 app.command("doctor")(doctor.command)
 
 

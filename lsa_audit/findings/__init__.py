@@ -1,20 +1,58 @@
-"""From measurements to findings: one rule a file, each a pure function of the record."""
+"""From measurements to findings: rules are pure functions of the record, each with a stable id and a page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from ..records import AuditRecord, Finding
-from . import attack_health, clean_accuracy, fragile_neurons, labels, unmeasured, vulnerable_layers
+from . import (
+    clean_accuracy,
+    comparisons,
+    determinism,
+    fragile_neurons,
+    gradients,
+    labels,
+    outputs,
+    progress,
+    scope,
+    unmeasured,
+    vulnerable_layers,
+)
 
-RULES: dict[str, Callable[[AuditRecord], list[Finding]]] = {
-    "attack-health": attack_health.find,
+Rule = Callable[[AuditRecord], list[Finding]]
+
+HEALTH_RULES: dict[str, Rule] = {
+    "no-attack": scope.no_attack,
+    "never-right": scope.never_right,
+    "batch-coupled": determinism.batch_coupled,
+    "training-mode": determinism.training_mode,
+    "random-outputs": determinism.random_outputs,
+    "probability-outputs": outputs.probabilities,
+    "saturated-logits": outputs.saturated,
+    "nonfinite-logits": outputs.nonfinite_logits,
+    "nonfinite-gradients": gradients.nonfinite,
+    "zero-gradients": gradients.zero,
+    "vanishing-gradients": gradients.vanishing,
+    "objective-does-not-rise": progress.objective,
+    "first-step-only": progress.first_step,
+    "unbounded-attack-fails": progress.unbounded,
+    "weaker-with-more-steps": comparisons.more_steps,
+    "weaker-with-larger-epsilon": comparisons.larger_epsilon,
+    "black-box-beats-white-box": comparisons.black_box,
+    "noise-beats-gradient": comparisons.noise,
+}
+"""Whether the attacks worked at all; causes before the signs that they leave."""
+
+RESULT_RULES: dict[str, Rule] = {
     "clean-accuracy": clean_accuracy.find,
     "labels": labels.find,
     "vulnerable-layers": vulnerable_layers.find,
     "fragile-neurons": fragile_neurons.find,
     "unmeasured": unmeasured.find,
 }
+"""What was measured, and what was not."""
+
+RULES: dict[str, Rule] = {**HEALTH_RULES, **RESULT_RULES}
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 

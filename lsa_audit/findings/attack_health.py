@@ -1,50 +1,66 @@
-"""Signs that an attack failed rather than that the model withstood it."""
+"""What the attack-health rules share: which robust accuracies are reported, and which attack they rest on.
+
+The robust accuracy at a norm and an epsilon is the lowest one over the attacks run there. A sign of failure is an error
+where that figure could be too high because of it, and a warning where the figure does not depend on it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..records import AttackResult, AuditRecord, Finding, Level
 
-TOLERATED_SHARE = 0.01
-"""Share of the robust verdicts that may rest on no gradient at all before the figure counts as inconclusive."""
+NEGLIGIBLE = 0.05
+"""A robust accuracy below this says "not robust" whatever a better attack would find: it cannot be much too high."""
+
+Sound = Callable[[AttackResult], bool]
 
 
-def find(record: AuditRecord) -> list[Finding]:
-    """No attack at all, robust verdicts without a usable gradient, logits that are not finite, images that influence
-    each other."""
-    findings = [finding for result in record.attacks for finding in _of_attack(result)]
-    if record.graph.batch_independent is False:
-        message = (
-            "An image's logits depend on the other images in its batch (a batch norm in training mode, or a statistic "
-            "over the batch), so no verdict belongs to one image."
-        )
-        findings.append(Finding(rule="attack-health", level="error", subject=record.model.name, message=message))
-    if not any(result.perturbation.kind == "attack" for result in record.attacks):
-        why = next((f": {entry.detail}" for entry in record.skipped if entry.reason == "no-gradients"), "")
-        message = f"No attack ran{why}. Noise alone cannot show that a model resists an attack."
-        findings.append(Finding(rule="attack-health", level="error", subject=record.model.name, message=message))
-    if record.clean.count == 0:
-        message = "The model is right on no clean image, so there is nothing that an attack could take away."
-        findings.append(Finding(rule="attack-health", level="error", subject=record.data.name, message=message))
-    return findings
+def health(rule: str, level: Level, subject: str, message: str) -> Finding:
+    """A finding of the group attack-health."""
+    return Finding(rule=rule, group="attack-health", level=level, subject=subject, message=message)
 
 
-def _of_attack(result: AttackResult) -> list[Finding]:
-    subject = result.perturbation.id
-    findings = []
-    if result.zero_gradient:
-        robust = result.robust_accuracy.count
-        severe = result.zero_gradient > TOLERATED_SHARE * robust
-        message = (
-            f"{result.zero_gradient} of {robust} robust verdicts came about without one finite, non-zero gradient: "
-            "these images were not attacked. Look for saturated or softmax outputs, rounding, or a detached input; the "
-            "true robust accuracy can be lower."
-        )
-        level: Level = "error" if severe else "warning"
-        findings.append(Finding(rule="attack-health", level=level, subject=subject, message=message))
-    if result.nonfinite:
-        message = (
-            f"The logits of {result.nonfinite} perturbed images are NaN or infinite. They count as fooled, but there "
-            "the model fails in another way than by a wrong answer."
-        )
-        findings.append(Finding(rule="attack-health", level="error", subject=subject, message=message))
-    return findings
+def graded(severe: bool) -> Level:
+    """Error where it is severe, else warning."""
+    return "error" if severe else "warning"
+
+
+def attacks(record: AuditRecord) -> list[AttackResult]:
+    """The attacks, noises left out."""
+    return [result for result in record.attacks if result.perturbation.kind == "attack"]
+
+
+def at_stake(record: AuditRecord) -> bool:
+    """Whether a robust accuracy of the record is high enough to be too high."""
+    return any(_lowest(record, result) >= NEGLIGIBLE for result in attacks(record) if result.perturbation.epsilon > 0)
+
+
+def rests_on(record: AuditRecord, result: AttackResult, sound: Sound, left: int | None = None) -> bool:
+    """Whether the robust accuracy at the norm and epsilon of `result` could be too high because `result` failed.
+
+    It could not where it is below `NEGLIGIBLE`, or where another attack with gradients that is `sound` leaves at most
+    `left` images right. An attack without gradients does not take over: it finds less than a working one with them.
+
+    Args:
+        sound: whether another attack is free of the sign in question.
+        left: None: as many as `result` leaves.
+    """
+    if _lowest(record, result) < NEGLIGIBLE:
+        return False
+    limit = result.robust_accuracy.count if left is None else left
+    return not any(
+        other.signs is not None and other.robust_accuracy.count <= limit and sound(other)
+        for other in same_ball(record, result)
+        if other is not result
+    )
+
+
+def same_ball(record: AuditRecord, result: AttackResult) -> list[AttackResult]:
+    """The attacks at the norm and epsilon of `result`, itself among them."""
+    ball = (result.perturbation.norm, result.perturbation.epsilon)
+    return [other for other in attacks(record) if (other.perturbation.norm, other.perturbation.epsilon) == ball]
+
+
+def _lowest(record: AuditRecord, result: AttackResult) -> float:
+    return min(other.robust_accuracy.value for other in same_ball(record, result))

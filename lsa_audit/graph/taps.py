@@ -47,6 +47,21 @@ def run(
     return run_hooked(graph.module, images, in_turn)
 
 
+def view(graph: Graph, layer: Layer) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """A function from images [n, ...] to the logits [n, K] and the layer's activation [n, D], with gradients."""
+
+    def look(images: Tensor) -> tuple[Tensor, Tensor]:
+        seen: list[Tensor] = []
+
+        def keep(value: Tensor) -> None:
+            seen.append(per_image(layer, value, len(images)))
+
+        logits = run(graph, images, {layer.info.name: keep})
+        return logits, seen[0]
+
+    return look
+
+
 def run_graph(module: fx.GraphModule, images: Tensor, places: Mapping[str, list[Visitor]]) -> Tensor:
     """The same for a graph, with visitors by node name."""
     logits = _Tapped(module, places).run(images)

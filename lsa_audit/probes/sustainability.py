@@ -89,6 +89,11 @@ class SustainabilityProbe:
             self._squares[1, :, index] += _numbers(outputs.clean_norm.square().sum().expand(len(self._ids)))
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """Of the perturbations; the first dimension of `values`."""
+        return self._ids
+
+    @property
     def layer_names(self) -> tuple[str, ...]:
         """The rows of `values`, in order."""
         return tuple(layer.info.name for layer in self._layers)

@@ -17,11 +17,15 @@ class Perturbation(Record):
     kind: Literal["attack", "noise"]
     norm: Norm
     epsilon: float
-    steps: int
+    steps: int = Field(description="of each search; 0 for noise and for autoattack, whose stages tell them")
     step_size: float | None
     restarts: int
     version: int = Field(description="rises when the implementation changes its results")
     citation: str
+    minimal: bool = Field(
+        default=False, description="looks for the nearest wrong answer: one run gives the verdicts at every epsilon"
+    )
+    layer: str | None = Field(default=None, description="the layer that the attack moves, where it moves one")
 
 
 class AttackStage(Record):
@@ -73,7 +77,7 @@ class AttackResult(Record):
     )
     forwards: int = Field(description="images sent forward")
     backwards: int = Field(description="images sent backward")
-    mean_linf: float
+    mean_linf: float = Field(description="of the judged images, over the attacked ones that are right before")
     mean_l2: float
     attacked: int | None = Field(
         default=None,

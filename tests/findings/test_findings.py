@@ -1,83 +1,123 @@
-"""Every rule on small records made for it."""
+"""The rules together, and those about the results."""
 
 from __future__ import annotations
 
 import pytest
 
 import lsa_audit
-from lsa_audit.findings import RULES, find_all
+from lsa_audit.findings import HEALTH_RULES, RULES, find_all
 from lsa_audit.records import AuditRecord, LabelInfo, Skipped
 from lsa_audit.statistics import estimate
 
+from .records import PGD, attack, found, health, levels, pair, record, signs
+
 
 @pytest.fixture(scope="module")
-def record() -> AuditRecord:
-    found = lsa_audit.scan("digits-cnn", "digits", samples=60, epsilon=[0.1], attacks=["fgsm"], noises=[], threads=1)
-    return found.model_copy(update={"findings": (), "skipped": ()})
+def scanned() -> AuditRecord:
+    settings = {"samples": 60, "epsilon": [0.1], "attacks": ["fgsm"], "noises": [], "threads": 1}
+    result = lsa_audit.scan("digits-cnn", "digits", **settings)
+    return result.model_copy(update={"findings": (), "skipped": ()})
 
 
-def rules(record: AuditRecord) -> list[tuple[str, str]]:
-    return [(finding.rule, finding.level) for finding in find_all(record)]
+def test_a_real_model_that_was_never_hardened_has_no_error(scanned):
+    told = find_all(scanned)
+    assert {finding.rule for finding in told} >= {"vulnerable-layers", "fragile-neurons"}
+    assert not [finding for finding in told if finding.level == "error"]
 
 
-def with_attack(record: AuditRecord, **changes) -> AuditRecord:
-    return record.model_copy(update={"attacks": (record.attacks[0].model_copy(update=changes),)})
+def test_a_healthy_record_gets_no_finding():
+    assert find_all(record()) == ()
 
 
-def test_a_healthy_record_has_notes_only(record):
-    assert set(rules(record)) == {("vulnerable-layers", "note"), ("fragile-neurons", "note")}
+@pytest.mark.parametrize("robust", [(0, 0, 0), (100, 91, 92), (183, 183, 183)])
+def test_healthy_attacks_are_not_doubted_however_much_they_leave(robust):
+    attacks = [attack(name, left) for name, left in zip(("pgd", "apgd-t", "square"), robust, strict=True)]
+    pairs = (pair("black-box", min(1, robust[0]), max(1, robust[0])),)
+    assert find_all(record(*attacks, health=health(comparisons=pairs))) == ()
 
 
-@pytest.mark.parametrize(("count", "level"), [(1, "warning"), (3, "error")])
-def test_robust_verdicts_without_a_gradient(record, count, level):
-    changed = with_attack(record, zero_gradient=count, robust_accuracy=estimate(150, 200))
-    assert rules(changed)[0] == ("attack-health", level)
+def test_errors_come_first():
+    sick = attack("pgd", 100, zero_gradient=60, nonfinite=1, signs=signs(vanishing_gradient=90))
+    subject = record(sick, health=health(saturated=150, training_layers=("drop",)))
+    order = [finding.level for finding in find_all(subject)]
+    assert order == sorted(order, key=("error", "warning", "note").index)
+    assert set(order) == {"error", "warning"}
 
 
-def test_logits_that_are_not_finite(record):
-    assert rules(with_attack(record, nonfinite=1))[0] == ("attack-health", "error")
+def test_an_error_of_the_group_makes_the_record_inconclusive():
+    healthy, sick = record(), record(attack("pgd", 100, zero_gradient=60))
+    assert not healthy.model_copy(update={"findings": find_all(healthy)}).inconclusive
+    assert sick.model_copy(update={"findings": find_all(sick)}).inconclusive
 
 
-def test_a_model_that_couples_images(record):
-    graph = record.graph.model_copy(update={"batch_independent": False})
-    assert rules(record.model_copy(update={"graph": graph}))[0] == ("attack-health", "error")
-
-
-def test_a_model_that_is_never_right(record):
-    changed = record.model_copy(update={"clean": estimate(0, 60)})
-    assert rules(changed)[0] == ("attack-health", "error")
-    assert changed.model_copy(update={"findings": find_all(changed)}).inconclusive
-
-
-@pytest.mark.parametrize(("right", "warned"), [(6, True), (9, True), (20, False)])
-def test_accuracy_near_chance(record, right, warned):
-    changed = record.model_copy(update={"clean": estimate(right, 60)})
-    assert (("clean-accuracy", "warning") in rules(changed)) is warned
-
-
-def test_self_labels_are_said_and_never_called_accuracy(record):
-    changed = record.model_copy(update={"labels": LabelInfo(source="self", reason="the data has 10 classes")})
-    (finding,) = [finding for finding in find_all(changed) if finding.rule == "labels"]
-    assert "prediction stability, not accuracy" in finding.message
-
-
-def test_what_was_skipped_is_counted(record):
-    skipped = tuple(Skipped(what=f"layer {index}", reason="r", detail="d") for index in range(3))
-    (finding,) = [
-        finding for finding in find_all(record.model_copy(update={"skipped": skipped})) if finding.rule == "unmeasured"
-    ]
-    assert "and 2 more" in finding.message
-
-
-def test_an_empty_list_names_the_highest_layer_as_below_threshold(record):
-    entry = record.sustainability[0].model_copy(update={"mvl": ()})
-    (finding,) = RULES["vulnerable-layers"](record.model_copy(update={"sustainability": (entry,)}))
-    assert "highest, below threshold" in finding.message
-
-
-def test_rules_sign_with_their_own_key(record):
-    changed = with_attack(record, zero_gradient=9).model_copy(
-        update={"labels": LabelInfo(source="self", reason="r"), "skipped": (Skipped(what="w", reason="r", detail="d"),)}
+def test_rules_sign_with_their_own_id_and_group(scanned):
+    """On a record where everything is wrong at once, every rule but two that exclude the others' cause speaks."""
+    sick = attack(
+        "pgd",
+        100,
+        zero_gradient=60,
+        nonfinite=3,
+        signs=signs(nonfinite_gradient=40, vanishing_gradient=90, fooled_later=0, rising_share=0.0),
+    )
+    pairs = tuple(pair(name, 60, 100) for name in ("more-steps", "larger-epsilon", "black-box", "noise"))
+    trial = health().unbounded.model_copy(update={"fooled": 0})
+    subject = record(
+        sick,
+        clean=estimate(20, 200),
+        graph=record().graph.model_copy(update={"batch_independent": False}),
+        health=health(
+            outputs="probabilities",
+            saturated=190,
+            repeat_difference=0.5,
+            training_layers=("drop",),
+            unbounded=trial,
+            comparisons=pairs,
+        ),
+        labels=LabelInfo(source="self", reason="r"),
+        skipped=(Skipped(what="w", reason="r", detail="d"),),
+        sustainability=(scanned.sustainability[0].model_copy(update={"perturbation": PGD}),),
+        neurons=scanned.neurons,
     )
     for name, rule in RULES.items():
-        assert {finding.rule for finding in rule(changed)} <= {name}
+        group = "attack-health" if name in HEALTH_RULES else "result"
+        assert {(finding.rule, finding.group) for finding in rule(subject)} <= {(name, group)}
+    told = {finding.rule for finding in find_all(subject)}
+    assert set(RULES) - told == {"no-attack", "never-right", "clean-accuracy"}
+
+
+def test_no_attack_ran():
+    assert levels("no-attack", record(attack("square", 100))) == []
+    skipped = (Skipped(what="pgd", reason="no-gradients", detail="the file holds ai.onnx::LSTM"),)
+    (finding,) = found("no-attack", record().model_copy(update={"attacks": (), "skipped": skipped}))
+    assert finding.level == "error"
+    assert "ai.onnx::LSTM" in finding.message
+
+
+@pytest.mark.parametrize(("right", "expected"), [(0, ["error"]), (1, [])])
+def test_a_model_that_is_never_right(right, expected):
+    assert levels("never-right", record(clean=estimate(right, 200))) == expected
+
+
+@pytest.mark.parametrize(("right", "expected"), [(20, ["warning"]), (27, ["warning"]), (60, [])])
+def test_accuracy_near_chance(right, expected):
+    assert levels("clean-accuracy", record(clean=estimate(right, 200))) == expected
+
+
+def test_self_labels_are_said_and_never_called_accuracy():
+    subject = record(labels=LabelInfo(source="self", reason="the data has 10 classes"))
+    (finding,) = found("labels", subject)
+    assert "prediction stability, not accuracy" in finding.message
+    assert found("labels", record()) == []
+
+
+def test_what_was_skipped_is_counted():
+    skipped = tuple(Skipped(what=f"layer {index}", reason="r", detail="d") for index in range(3))
+    (finding,) = found("unmeasured", record(skipped=skipped))
+    assert "and 2 more" in finding.message
+    assert found("unmeasured", record()) == []
+
+
+def test_an_empty_list_names_the_highest_layer_as_below_threshold(scanned):
+    entry = scanned.sustainability[0].model_copy(update={"mvl": ()})
+    (finding,) = found("vulnerable-layers", scanned.model_copy(update={"sustainability": (entry,)}))
+    assert "highest, below threshold" in finding.message

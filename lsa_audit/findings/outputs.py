@@ -1,0 +1,76 @@
+"""What the model's outputs say about whether attacks on it can work."""
+
+from __future__ import annotations
+
+from ..records import AttackResult, AuditRecord, Finding, Level
+from ..units import format_percent
+from .attack_health import at_stake, attacks, health, same_ball
+
+SATURATED_SHARE = 0.1
+"""Above one clean image in ten the attacks that raise the cross-entropy start from a flat place too often to ignore."""
+
+CROSS_ENTROPY = frozenset({"fgsm", "pgd", "apgd-ce", "ddn"})
+"""The attacks that raise the cross-entropy; the others compare logits, which saturation leaves apart."""
+
+
+def nonfinite_logits(record: AuditRecord) -> list[Finding]:
+    """Perturbed images on which the logits are NaN or infinite."""
+    return [
+        health(
+            "nonfinite-logits",
+            "error",
+            result.perturbation.id,
+            f"The logits of {result.nonfinite} perturbed images are NaN or infinite. They count as fooled, but there "
+            "the model fails in another way than by a wrong answer: mend that first (an overflow, a division by zero).",
+        )
+        for result in record.attacks
+        if result.nonfinite
+    ]
+
+
+def probabilities(record: AuditRecord) -> list[Finding]:
+    """The model ends in a softmax or a log-softmax."""
+    if record.health is None or record.health.outputs == "logits":
+        return []
+    if record.health.outputs == "log-probabilities":
+        message = (
+            "The outputs are log-probabilities. They differ from logits by one number an image, which no objective "
+            "sees: the attacks work as on logits."
+        )
+        return [health("probability-outputs", "note", record.model.name, message)]
+    message = (
+        "The outputs are probabilities, not logits: the attacks take a softmax of a softmax, whose gradient fades "
+        "where the model is sure, and the true robust accuracy can be lower. Give the model without its last softmax."
+    )
+    level: Level = "error" if at_stake(record) else "warning"
+    return [health("probability-outputs", level, record.model.name, message)]
+
+
+def saturated(record: AuditRecord) -> list[Finding]:
+    """Many clean images with a softmax of exactly 1."""
+    if not is_saturated(record) or record.health is None or not attacks(record):
+        return []
+    count, total = record.health.saturated, record.clean.total
+    alone = any(
+        all(on_cross_entropy(other) for other in same_ball(record, result))
+        for result in attacks(record)
+        if result.perturbation.epsilon > 0
+    )
+    level: Level = "warning" if alone and at_stake(record) else "note"
+    advice = "add apgd-t or apgd-dlr, which compare logits" if alone else "the attacks that compare logits do not mind"
+    message = (
+        f"On {count} of {total} clean images ({format_percent(count / total)}) the softmax is exactly 1 in float32, so "
+        f"the cross-entropy is flat around them and attacks that raise it can stall; {advice}."
+    )
+    return [health("saturated-logits", level, record.model.name, message)]
+
+
+def is_saturated(record: AuditRecord) -> bool:
+    """Whether more clean images than `SATURATED_SHARE` are saturated."""
+    return record.health is not None and record.health.saturated > SATURATED_SHARE * record.clean.total
+
+
+def on_cross_entropy(result: AttackResult) -> bool:
+    """Whether the attack, or every member of the ensemble that ran, raises the cross-entropy."""
+    members = {stage.name for stage in result.stages if stage.images} or {result.perturbation.name}
+    return members <= CROSS_ENTROPY
