@@ -29,7 +29,8 @@ test-slow: $(STAMP)
 
 # The peers pin old versions of what we use ourselves, so they go into folders of their own, without what they ask for:
 # whatever else they import is named too.
-$(ORACLES): PEERS := "torchattacks>=3.5"
+$(ORACLES): PEERS := "torchattacks>=3.5" "foolbox>=3.3" "pyautoattack>=0.2" eagerpy GitPython gitdb smmap requests \
+	urllib3 charset-normalizer certifi idna
 $(BENCH): PEERS := "torchattacks>=3.5" "foolbox>=3.3" "adversarial-robustness-toolbox>=1.20" "pyautoattack>=0.2" \
 	eagerpy GitPython gitdb smmap requests urllib3 charset-normalizer certifi idna six
 $(ORACLES) $(BENCH): $(STAMP)

@@ -97,7 +97,7 @@ class Subject:
         Raises:
             FileNotFoundError: the shared folder is not there.
         """
-        return _random_resnet18(samples) if self.net is None else _trained(NETS[self.net], samples)
+        return _random_resnet18(samples) if self.net is None else trained(NETS[self.net], samples)
 
 
 SUBJECTS: dict[str, Subject] = {
@@ -118,7 +118,12 @@ def _random_resnet18(samples: int) -> Scene:
         return Scene(module, images, module(images).argmax(1), 8 / 255)
 
 
-def _trained(net: Net, samples: int) -> Scene:
+def trained(net: Net, samples: int) -> Scene:
+    """The first images of the net's data.
+
+    Raises:
+        FileNotFoundError: the shared folder is not there.
+    """
     with numpy.load(SHARED / "data" / net.data, allow_pickle=False) as arrays:
         pixels = torch.from_numpy(arrays["images"][:samples]).float() / 255
         labels = torch.from_numpy(arrays["labels"][:samples]).long()

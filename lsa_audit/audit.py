@@ -26,7 +26,7 @@ from .graph.verification import TOLERANCE
 from .graph.walker import walk
 from .models.base import describe as describe_model
 from .models.state import preserved
-from .plan import perturbations, runs, without_gradients
+from .plan import measurable, perturbations, runs, without_gradients
 from .probes.dropout import DropoutProbe, first_layer
 from .probes.sustainability import SustainabilityProbe
 from .profile import Profile, build, read
@@ -39,6 +39,7 @@ from .stages import (
     Scene,
     attack_and_measure,
     examine,
+    in_training,
     load,
     load_without_data,
     make_bench,
@@ -122,7 +123,8 @@ def audit(
     """
     clock = _Clock()
     planned = perturbations(profile)
-    with runtime(profile.device, profile.threads) as place:
+    given_in_training = in_training(subject)
+    with torch.inference_mode(False), runtime(profile.device, profile.threads) as place:
         progress.stage("load", 0)
         model, dataset = load(subject, profile, arrays)
         attack_skips: tuple[Skipped, ...] = ()
@@ -153,8 +155,8 @@ def audit(
             progress.message(_clean_message(label_info, clean))
 
             clock.enter("attack_and_measure")
-            measured = [entry for entry in planned if not entry.minimal] if layers else []
-            dropped = _dropout_perturbation(planned) if neuron_layers else None
+            measured = measurable(planned) if layers else ()
+            dropped = _dropout_perturbation(measurable(planned)) if neuron_layers else None
             if neuron_layers and dropped is None:
                 neuron_skips, neuron_layers = (*neuron_skips, NO_IMAGES), ()
             probes = Probes(
@@ -172,7 +174,7 @@ def audit(
 
             clock.enter("health")
             progress.stage("attack health", 0)
-            model_health = examine(scene, logits, verdicts, profile.seed)
+            model_health = examine(scene, logits, verdicts, profile.seed, given_in_training)
 
             clock.enter("analyse")
             progress.stage("analyse", 0)
@@ -258,12 +260,12 @@ def _other_branches(scene: Scene, graph: Graph) -> tuple[Skipped, ...]:
     return (Skipped(what="layers of images on other branches", reason="specialized", detail=detail),)
 
 
-def _dropout_perturbation(planned: Sequence[Perturbation]) -> Perturbation | None:
+def _dropout_perturbation(measured: Sequence[Perturbation]) -> Perturbation | None:
     """The last attack at its smallest epsilon above 0: a small budget leaves verdicts that a neuron can lose.
 
-    Attacks that search for the nearest wrong answer have no images of one budget; None where there are no others.
+    None where no attack has images that can be measured.
     """
-    attacks = [entry for entry in planned if entry.kind == "attack" and not entry.minimal]
+    attacks = [entry for entry in measured if entry.kind == "attack"]
     last = [entry for entry in attacks if entry.name == attacks[-1].name]
     return next((entry for entry in last if entry.epsilon > 0), last[0]) if last else None
 

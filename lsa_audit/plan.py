@@ -43,6 +43,17 @@ def without_gradients(
     return left, tuple(Skipped(what=entry.id, reason="no-gradients", detail=why) for entry in lost)
 
 
+def measurable(planned: Sequence[Perturbation]) -> tuple[Perturbation, ...]:
+    """The perturbations under which layers and neurons can be measured: all of one budget with images of their own.
+
+    A minimal-norm attack gives every image another distance; an ensemble hardly works on images that fall early, so it
+    is measured only where it is the only attack.
+    """
+    budgeted = [entry for entry in planned if not entry.minimal]
+    plain = [entry for entry in budgeted if not ATTACKS[entry.name].ensemble]
+    return tuple(plain if any(entry.kind == "attack" for entry in plain) else budgeted)
+
+
 @dataclass(frozen=True)
 class Run:
     """What one call of the judge covers for a batch.

@@ -29,7 +29,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-DEFAULT_ATTACKS = ["fgsm", "pgd"]
+DEFAULT_ATTACKS = ["fgsm", "pgd", "cascade"]
 
 Distance = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
 

@@ -243,7 +243,14 @@ def make_bench(scene: Scene, graph: Graph, planned: Sequence[Perturbation], prof
     return Bench(module, profile.seed, Engine(precision, compiled), views)
 
 
-def examine(scene: Scene, logits: Tensor, verdicts: Mapping[str, Verdicts], seed: int) -> ModelHealth:
+def in_training(subject: str | nn.Module) -> int:
+    """How many layers of a module in memory are in training mode; 0 for a model that is loaded."""
+    return sum(child.training for child in subject.modules()) if isinstance(subject, nn.Module) else 0
+
+
+def examine(
+    scene: Scene, logits: Tensor, verdicts: Mapping[str, Verdicts], seed: int, given_in_training: int
+) -> ModelHealth:
     """What the clean logits [N, K], a repeated forward, and an unbounded attack on what withstood say of the model."""
     module = scene.model.module
     _, first = next(scene.batches())
@@ -261,6 +268,7 @@ def examine(scene: Scene, logits: Tensor, verdicts: Mapping[str, Verdicts], seed
         saturated=int(health.saturated(logits).sum()),
         repeat_difference=health.repeat_difference(module, first.images),
         training_layers=health.training_layers(module),
+        given_in_training=given_in_training,
         unbounded=trial,
         comparisons=comparisons(verdicts, scene.right.numpy()),
     )

@@ -22,6 +22,7 @@ class Entry:
         step_share: default step size as a share of epsilon; None where the attack sets its own.
         minimal: looks for the nearest wrong answer, whatever the epsilon; one run gives the verdicts at every epsilon.
         layer: moves one layer, which the settings must name.
+        ensemble: made of several attacks, each on what the one before left.
         version: rises when the implementation changes its results, so that old records are not compared with new ones.
     """
 
@@ -35,6 +36,7 @@ class Entry:
     norms: tuple[Norm, ...] = ("linf", "l2")
     minimal: bool = False
     layer: bool = False
+    ensemble: bool = False
     version: int = 1
 
     @property
@@ -110,7 +112,11 @@ ATTACKS: dict[str, Entry] = {
         layer=True,
     ),
     "autoattack": Entry(
-        "APGD-CE, APGD-T, FAB-T, Square with the published settings", "attack", "arXiv 2003.01690", steps=0
+        "APGD-CE, APGD-T, FAB-T, Square with the published settings",
+        "attack",
+        "arXiv 2003.01690",
+        steps=0,
+        ensemble=True,
     ),
     "cascade": Entry(
         "the members of autoattack within a budget of passes (steps)",
@@ -118,6 +124,7 @@ ATTACKS: dict[str, Entry] = {
         "arXiv 2003.01690",
         steps=3000,
         iterative=True,
+        ensemble=True,
     ),
     "gaussian": Entry("normal noise, clipped to the ball", "noise", "arXiv 2202.02626", steps=0, gradients=False),
     "uniform": Entry("uniform noise inside the ball", "noise", "arXiv 1608.08967", steps=0, gradients=False),

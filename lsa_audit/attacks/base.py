@@ -138,7 +138,7 @@ def judge(
     engine = engine or Engine()
     with torch.inference_mode(False), preserved(module):
         batch = _without_inference(batch)
-        queried = engine.compiled or module
+        queried = module if engine.compiled is None else engine.compiled
         target = Target(
             queried,
             batch.images,
@@ -154,7 +154,7 @@ def judge(
             only_in_low_precision = target.fooled & (logits.argmax(1) == batch.labels)
             if only_in_low_precision.any():
                 target.precision, target.budget = None, replace(budget, spend_all=False)
-                target.fooled &= ~only_in_low_precision
+                target.forget(only_in_low_precision)
                 _attack(attack, target, batch, seed)
                 logits, judged = _verdict(module, target, final)
     return _outcome(target, judged, final, logits, gradients=gradients)

@@ -178,6 +178,12 @@ class Target:
         flat = self._seen(images, logits.detach(), rows, gradients.flatten(1))
         return flat.view_as(gradients), torch.stack(apart, dim=1).detach()
 
+    def forget(self, rows: Tensor) -> None:
+        """These rows, [N] bool, did not fall after all."""
+        self.fooled &= ~rows
+        self.distance[rows] = torch.inf
+        self.fooled_at[rows] = 0
+
     def climbed(self, rows: Tensor, rose: Tensor) -> None:
         """An attack that raises an objective step by step tells whether a step did, for each of `rows`."""
         self.rises[rows] += rose.float()

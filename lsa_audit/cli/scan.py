@@ -45,7 +45,8 @@ def command(
     allow_code: options.AllowCode = None,
     model_arg: options.ModelArg = None,
     attack: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Repeatable; see `list attacks`.", rich_help_panel=ATTACKS)
+        list[str] | None,
+        typer.Option(metavar="NAME|layer-pgd[LAYER]", help="Repeatable; see `list attacks`.", rich_help_panel=ATTACKS),
     ] = None,
     noise: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Repeatable; `none` for none.", rich_help_panel=ATTACKS)
@@ -64,7 +65,9 @@ def command(
     restarts: Annotated[int | None, typer.Option(help="Of the iterative attacks.", rich_help_panel=ATTACKS)] = None,
     layers: Annotated[
         str | None,
-        typer.Option(metavar="learnable|activation|all|GLOB", help="Layers to measure.", rich_help_panel=MEASUREMENTS),
+        typer.Option(
+            metavar="learnable|activation|all|none|GLOB", help="Layers to measure.", rich_help_panel=MEASUREMENTS
+        ),
     ] = None,
     measure: Annotated[
         str | None, typer.Option(metavar="NAME", help="See `list measures`.", rich_help_panel=MEASUREMENTS)
@@ -82,6 +85,17 @@ def command(
     seed: options.Seed = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images in one forward; default by size.", rich_help_panel=RUN)
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="float32|bf16|fp16", help="Of the attacks' queries, on CUDA.", rich_help_panel=RUN),
+    ] = None,
+    compile: Annotated[  # noqa: A002 - the option's name
+        bool | None, typer.Option("--compile", help="Attack the model compiled by torch.", rich_help_panel=RUN)
+    ] = None,
+    save_adversarials: Annotated[
+        bool | None,
+        typer.Option("--save-adversarials", help="Keep the judged images, for `verify`.", rich_help_panel=RUN),
     ] = None,
     device: options.Device = None,
     threads: options.Threads = None,
@@ -114,6 +128,9 @@ def command(
         drop_value=drop_value,
         seed=seed,
         batch_size=batch_size,
+        precision=precision,
+        compile=compile,
+        save_adversarials=save_adversarials,
         device=device,
         threads=threads,
     )
@@ -162,8 +179,14 @@ def tuned(attacks: list[Any], tuning: dict[str, Any]) -> list[dict[str, Any]]:
     """
     from ..attacks import ATTACKS as CATALOGUE
 
-    entries = [{"name": entry} if isinstance(entry, str) else dict(entry) for entry in attacks]
+    entries = [_settings(entry) if isinstance(entry, str) else dict(entry) for entry in attacks]
     iterative = [entry for entry in entries if entry["name"] not in CATALOGUE or CATALOGUE[entry["name"]].iterative]
     if tuning and not iterative:
         raise UsageError(f"{', '.join(tuning)}: no iterative attack takes it", "add one, e.g. --attack pgd")
     return [{**entry, **tuning} if entry in iterative else entry for entry in entries]
+
+
+def _settings(text: str) -> dict[str, Any]:
+    """`pgd`, or `layer-pgd[LAYER]` as reports write it."""
+    name, bracket, layer = text.removesuffix("]").partition("[")
+    return {"name": name, "layer": layer} if bracket else {"name": text}

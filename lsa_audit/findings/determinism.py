@@ -26,16 +26,24 @@ def random_outputs(record: AuditRecord) -> list[Finding]:
 
 
 def training_mode(record: AuditRecord) -> list[Finding]:
-    """Layers that stay in training mode although the model was told to evaluate."""
-    if record.health is None or not record.health.training_layers:
+    """Layers that stay in training mode although the model was told to evaluate, or that came in training mode."""
+    if record.health is None:
         return []
-    layers = record.health.training_layers
-    more = f" and {len(layers) - 1} more" if len(layers) > 1 else ""
-    message = (
-        f"{layers[0]}{more} stay{'' if more else 's'} in training mode in eval mode. Dropout and batch norm act "
-        "differently there; look for a train() or eval() of the model's own."
-    )
-    return [health("training-mode", "warning", record.model.name, message)]
+    layers, given = record.health.training_layers, record.health.given_in_training
+    if layers:
+        more = f" and {len(layers) - 1} more" if len(layers) > 1 else ""
+        message = (
+            f"{layers[0]}{more} stay{'' if more else 's'} in training mode in eval mode. Dropout and batch norm act "
+            "differently there; look for a train() or eval() of the model's own."
+        )
+        return [health("training-mode", "warning", record.model.name, message)]
+    if given:
+        message = (
+            f"The model came with {given} layer{'s' if given > 1 else ''} in training mode. It was audited in eval "
+            "mode and given back as it was: the figures are those of the model after eval()."
+        )
+        return [health("training-mode", "note", record.model.name, message)]
+    return []
 
 
 def batch_coupled(record: AuditRecord) -> list[Finding]:

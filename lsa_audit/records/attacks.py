@@ -133,5 +133,8 @@ class ModelHealth(Record):
         description="largest difference of the logits of two forwards of the same images, relative"
     )
     training_layers: tuple[str, ...] = Field(description="layers that stay in training mode in eval mode")
+    given_in_training: int = Field(
+        default=0, description="layers of a module in memory that were in training mode; they were audited in eval mode"
+    )
     unbounded: UnboundedTrial | None = Field(default=None, description="None: no gradient attack was run")
     comparisons: tuple[Comparison, ...] = ()

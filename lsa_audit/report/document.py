@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..records import AuditRecord
 from . import text
-from .sections import accuracy, layers, neurons, overview, provenance
+from .sections import accuracy, attack_health, findings, layers, neurons, overview, provenance
 from .view import Document
 
 
@@ -15,9 +15,10 @@ def document(record: AuditRecord) -> Document:
         subtitle=overview.subtitle(record),
         notices=overview.notices(record),
         cards=overview.cards(record),
-        findings=overview.findings(record),
+        findings=findings.section(record),
         sections=(
             accuracy.section(record),
+            attack_health.section(record),
             layers.section(record),
             neurons.section(record),
             provenance.missing(record),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..records import AttackResult, AuditRecord, Perturbation, Skipped, Sustainability
 from ..units import format_epsilon
-from .text import name
+from .text import NAME_LIMIT, name
 
 
 def strongest(record: AuditRecord) -> AttackResult | None:
@@ -46,9 +46,15 @@ def labels(record: AuditRecord) -> dict[str, str]:
     return named
 
 
+def attack_name(perturbation: Perturbation, limit: int = NAME_LIMIT) -> str:
+    """The attack or noise, with the layer that it moves where it moves one: `layer-pgd[fc]`."""
+    layer = "" if perturbation.layer is None else f"[{perturbation.layer}]"
+    return name(f"{perturbation.name}{layer}", limit)
+
+
 def _label(perturbation: Perturbation, with_norm: bool) -> str:
     norm = f"{perturbation.norm} " if with_norm else ""
-    return f"{name(perturbation.name)} {norm}{format_epsilon(perturbation.epsilon)}"
+    return f"{attack_name(perturbation)} {norm}{format_epsilon(perturbation.epsilon)}"
 
 
 def skipped(record: AuditRecord) -> tuple[Skipped, ...]:

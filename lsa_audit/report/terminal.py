@@ -14,7 +14,18 @@ from rich.text import Text
 
 from ..records import AuditRecord, GraphInfo, NeuronTable, Sustainability
 from . import selection, text
-from .sections import accuracy, inventory, layers, neurons, overview, provenance
+from .sections import (
+    accuracy,
+    attack_health,
+    distances,
+    ensembles,
+    findings,
+    inventory,
+    layers,
+    neurons,
+    overview,
+    provenance,
+)
 from .view import Column, Row, Table, Tone
 
 WIDTH = 80
@@ -57,10 +68,14 @@ def _accuracy(record: AuditRecord) -> Iterator[RenderableType]:
     grid = accuracy.accuracy_grid(record)
     if grid is None:
         yield _table(accuracy.accuracy_table(record))
-        return
-    yield _line("", f"clean {text.percent(record.clean.value)}, 95 % interval {text.interval(record.clean)}")
-    yield _table(grid)
-    yield _line("", grid.note, "dim")
+    else:
+        yield _line("", f"clean {text.percent(record.clean.value)}, 95 % interval {text.interval(record.clean)}")
+        yield _table(grid)
+        yield _line("", grid.note, "dim")
+    verdict, tone = attack_health.line(record)
+    yield _line("attack health: ", verdict, STYLES[tone])
+    for sentence in (*ensembles.summaries(record), *distances.sentences(record)):
+        yield _line("", sentence)
 
 
 def _layers(record: AuditRecord) -> Iterator[RenderableType]:
@@ -120,13 +135,15 @@ def _neuron_rows(record: AuditRecord, table: NeuronTable) -> Iterator[Renderable
 
 
 def _findings(record: AuditRecord) -> Iterator[RenderableType]:
-    if not record.findings:
+    entries = findings.entries(record)
+    if not entries:
         return
     yield _heading("Findings")
-    ordered = sorted(record.findings, key=lambda finding: overview.LEVELS.index(finding.level))
-    for finding in ordered:
-        style = STYLES[overview.LEVEL_TONES[finding.level]]
-        yield _line(f"{finding.level}: ", f"{text.name(finding.subject, 40)}: {text.sentence(finding.message)}", style)
+    for entry in entries:
+        style = STYLES[findings.LEVEL_TONES[entry.level]]
+        told = f"{text.shorten(entry.about, 40)}: {entry.sentence} ({text.shorten(entry.rule, 40)})"
+        yield _line(f"{entry.level}: ", told, style)
+    yield _line("", findings.EXPLAINED, "dim")
 
 
 def _missing(record: AuditRecord) -> Iterator[RenderableType]:

@@ -79,6 +79,11 @@ def interval(estimate: Estimate) -> str:
     return DASH if DASH in (low, high) else f"{low.removesuffix(' %')}{DASH}{high}"
 
 
+def share(estimate: Estimate) -> str:
+    """A share of images in % with its interval, for narrow columns, e.g. `91.5 86.8–94.6`."""
+    return f"{percent(estimate.value)} {interval(estimate)}".replace(" %", "")
+
+
 def number_range(low: float | None, high: float | None) -> str:
     """The interval of a measure, e.g. `0.81–0.86`."""
     shown = number(low), number(high)

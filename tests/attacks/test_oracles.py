@@ -1,4 +1,4 @@
-"""Attacks against an independent implementation (torchattacks) on the built-in model and its held-out digits."""
+"""Attacks against independent implementations on the built-in model and its held-out digits, and on real networks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks import attacks_scenes as scenes
 from lsa_audit.attacks import pgd
 from lsa_audit.attacks.base import Batch, Outcome, judge
 from lsa_audit.attacks.budget import Budget
@@ -94,3 +95,22 @@ def test_targeted_members_are_as_strong_within_two_images(torchattacks, scene, n
     ours = judged(scene, name, Budget(norm, epsilon, steps=20)).right
     assert 0 < int(ours.sum()) < 480
     assert int(ours.sum()) <= int(theirs.sum()) + 2
+
+
+@pytest.mark.realdata
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("net", "epsilon"), [("mnist_cnn_a_adv", 0.3), ("cifar_cnn_a_adv", 2 / 255), ("cifar_cnn_a_adv", 8 / 255)]
+)
+def test_autoattack_is_as_strong_as_the_published_one(shared, net, epsilon):
+    peer = pytest.importorskip("pyautoattack", reason="needs pyautoattack (make test-oracles)")
+    scene = scenes.trained(scenes.NETS[net], 200)
+    theirs = peer.AutoAttack(scene.module, norm="Linf", eps=epsilon, seed=0, device="cpu", version="standard")
+    fooling, _ = theirs.run_standard_evaluation(scene.images, scene.labels, batch_size=200)
+    with torch.no_grad():
+        before, after = (scene.module(images).argmax(1) == scene.labels for images in (scene.images, fooling))
+    batch = Batch(scene.images, scene.labels, tuple(str(index) for index in range(200)), before)
+    ours = judge(scene.module, FUNCTIONS["autoattack"], batch, Budget("linf", epsilon), seed=0)
+    assert 0 < int(after.sum()) < int(before.sum())
+    # Half a point of 200 images is one image.
+    assert int(ours.right.sum()) <= int((before & after).sum()) + 1

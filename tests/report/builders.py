@@ -7,20 +7,26 @@ from typing import Any
 
 from lsa_audit.records import (
     AttackResult,
+    AttackSigns,
+    AttackStage,
     AuditRecord,
+    Comparison,
     Correlation,
     DataInfo,
+    Distances,
     Environment,
     GraphInfo,
     LabelInfo,
     LayerInfo,
     LayerMeasure,
+    ModelHealth,
     ModelInfo,
     Neuron,
     NeuronTable,
     Perturbation,
     Sustainability,
     Timing,
+    UnboundedTrial,
 )
 from lsa_audit.statistics import estimate
 
@@ -57,6 +63,44 @@ def attacked(entry: Perturbation, right: int, total: int = 200, **changes: Any) 
         "mean_l2": entry.epsilon * 40,
     }
     return AttackResult(**{**fields, **changes})
+
+
+def signs(**changes: Any) -> AttackSigns:
+    usual = {"nonfinite_gradient": 0, "vanishing_gradient": 0, "fooled_later": 15, "rising_share": 0.6}
+    return AttackSigns(**{**usual, **changes})
+
+
+def stage(name: str, steps: int, images: int, fooled: int, classes: int = 0) -> AttackStage:
+    forwards = images * (steps + 1) * max(classes, 1)
+    backwards = 0 if name == "square" else forwards
+    return AttackStage(
+        name=name,
+        steps=steps,
+        classes=classes,
+        images=images,
+        fooled=fooled,
+        forwards=forwards,
+        backwards=backwards,
+    )
+
+
+def examined(**changes: Any) -> ModelHealth:
+    """Of a model whose attacks work."""
+    pair = Comparison(suspicion="more-steps", weaker="fgsm@linf-8/255", stronger="pgd@linf-8/255", missed=0, robust=40)
+    fields = {
+        "outputs": "logits",
+        "saturated": 3,
+        "repeat_difference": 0.0,
+        "training_layers": (),
+        "unbounded": UnboundedTrial(perturbation="apgd-ce, 50 steps, linf ball", images=40, fooled=40),
+        "comparisons": (pair,),
+    }
+    return ModelHealth(**{**fields, **changes})
+
+
+def distances(**changes: Any) -> Distances:
+    usual = {"found": 183, "total": 183, "quartile": 0.008, "median": 0.0121, "upper_quartile": 0.0194}
+    return Distances(**{**usual, "median_low": 0.0107, "median_high": 0.0133, **changes})
 
 
 def walked(names: tuple[str, ...], **changes: Any) -> GraphInfo:

@@ -17,10 +17,24 @@ from lsa_audit.records import (
     LabelInfo,
     LayerMeasure,
     Skipped,
+    Sweep,
 )
 from lsa_audit.report import html
 
-from .builders import RESNET, attacked, build, dropped, measured, perturbation, walked
+from .attack_records import ensembles, masked
+from .builders import (
+    RESNET,
+    attacked,
+    build,
+    distances,
+    dropped,
+    examined,
+    measured,
+    perturbation,
+    signs,
+    stage,
+    walked,
+)
 
 GOLD = Path(__file__).parent / "gold"
 HOSTILE = (
@@ -58,17 +72,24 @@ def _skipped() -> AuditRecord:
 def _hostile() -> AuditRecord:
     base = build()
     names = (HOSTILE, "1. first", "- dash", "\u540d\u524d", "x" * 400, 'quote"id="z" url(#a) #010101', "$\\frac{1}{2}$")
-    entry = perturbation(HOSTILE, 8 / 255)
+    entry = perturbation(HOSTILE, 8 / 255).model_copy(update={"layer": HOSTILE, "minimal": True})
+    about = {"distances": distances(), "stages": (stage(HOSTILE, 10, 183, 163),), "signs": signs(), "attacked": 100}
+    sweep = Sweep(name=HOSTILE, norm="linf", epsilons=(0.01, 8 / 255), first_fooled=(3, 160), unbroken=20, median=0.01)
+    health = examined(training_layers=(HOSTILE,))
+    pair = health.comparisons[0].model_copy(update={"weaker": HOSTILE, "stronger": entry.id, "missed": 3})
+    wrong = Finding(rule=HOSTILE, group="attack-health", level="error", subject=HOSTILE, message=HOSTILE)
     return build(
         model=base.model.model_copy(update={"name": HOSTILE, "notes": (HOSTILE,), "weights": HOSTILE}),
         data=base.data.model_copy(update={"name": HOSTILE, "selection": HOSTILE, "transforms": (HOSTILE,)}),
         labels=LabelInfo(source="self", reason=HOSTILE),
         settings={HOSTILE: {HOSTILE: [HOSTILE]}},
-        attacks=(attacked(entry, 20),),
+        attacks=(attacked(entry, 20, **about),),
+        sweeps=(sweep,),
+        health=health.model_copy(update={"comparisons": (pair,)}),
         graph=walked(names),
         sustainability=(measured(entry.id, names, 0.5, (0, 5)),),
         neurons=(dropped(HOSTILE, entry.id),),
-        findings=(Finding(rule="r", level="error", subject=HOSTILE, message=HOSTILE),),
+        findings=(wrong, wrong.model_copy(update={"subject": "x" * 400})),
         skipped=(Skipped(what=HOSTILE, reason=HOSTILE, detail=HOSTILE),),
     )
 
@@ -167,6 +188,8 @@ SAMPLES: dict[str, Callable[[], AuditRecord]] = {
     "not-finite": _not_finite,
     "two-norms": _two_norms,
     "clean-only": _clean_only,
+    "ensembles": ensembles,
+    "masked": masked,
 }
 
 

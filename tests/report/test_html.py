@@ -149,7 +149,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile"])
+@pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile", "ensembles", "masked"])
 def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
     """Without the drawings, which differ between versions of matplotlib; their determinism is tested beside them."""
     content = html.render(samples[name])
@@ -188,7 +188,7 @@ f.onload = () => {{
 @pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (on the path, or LSA_AUDIT_CHROMIUM)")
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("name", ["clean", "findings", "hostile", "large"])
+@pytest.mark.parametrize("name", ["clean", "findings", "hostile", "large", "ensembles", "masked"])
 def test_nothing_is_wider_than_the_screen(
     name: str, width: int, samples: dict[str, AuditRecord], tmp_path: Path
 ) -> None:

@@ -33,6 +33,14 @@ def test_the_leading_measurements_are_those_of_the_strongest_attack_that_has_any
     assert selection.leading(samples["clean-only"]) is None
 
 
+def test_attacks_without_layer_measurements_leave_the_lead_to_the_next(samples: dict[str, AuditRecord]) -> None:
+    record = samples["ensembles"]
+    strongest, lead = selection.strongest(record), selection.leading(record)
+    assert strongest is not None
+    assert lead is not None
+    assert (strongest.perturbation.name, lead.perturbation) == ("autoattack", "pgd@linf-0.0313725")
+
+
 def test_labels_tell_the_norm_only_where_there_are_several(samples: dict[str, AuditRecord]) -> None:
     assert set(selection.labels(samples["clean"]).values()) == {"fgsm 2/255", "fgsm 8/255", "pgd 2/255", "pgd 8/255"}
     assert "pgd l2 0.5" in selection.labels(samples["two-norms"]).values()

@@ -59,12 +59,17 @@ def test_a_cut_neuron_table_tells_how_many_are_left(samples: dict[str, AuditReco
         ("skipped", "layer stem.add: No dimension is the batch."),
         ("two-norms", "l2"),
         ("clean-only", "86.8"),
+        ("clean", "attack health: not examined"),
+        ("ensembles", "attack health: fine"),
+        ("masked", "attack health: 6 errors, 4 warnings; the worst is random-outputs"),
+        ("masked", "(zero-gradients)"),
+        ("ensembles", "fab-t linf: median distance 0.0121"),
     ],
 )
 def test_what_must_be_said_is_said(name: str, expected: str, samples: dict[str, AuditRecord]) -> None:
     assert expected in " ".join(printed(terminal.summary(samples[name])).split())
 
 
-@pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile", "large"])
+@pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile", "large", "ensembles", "masked"])
 def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
     check_gold(f"{name}.txt", printed(terminal.summary(samples[name])))

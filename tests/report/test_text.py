@@ -22,6 +22,10 @@ def test_no_control_character_survives(raw: str) -> None:
         shown.encode("utf-8")
 
 
+def test_a_share_stands_before_its_interval() -> None:
+    assert text.share(estimate(183, 200)) == "91.5 86.8–94.6"  # noqa: RUF001
+
+
 def test_an_empty_name_is_a_dash_and_a_long_one_is_cut() -> None:
     assert text.name("") == text.DASH
     assert len(text.name("x" * 1_000)) == text.NAME_LIMIT

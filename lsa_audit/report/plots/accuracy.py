@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...records import AttackResult, AuditRecord, Estimate
 from ...units import format_epsilon
-from .. import text
+from .. import selection, text
 from .drawing import INK, MARKERS, SERIES, Figure, canvas, finish
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def figure(record: AuditRecord) -> Figure:
             key, title, f"No attack was run, so there is no figure of {record.accuracy_name} against epsilon."
         )
     norms = list(dict.fromkeys(result.perturbation.norm for result in record.attacks))
-    places = {name: place for place, name in enumerate(dict.fromkeys(r.perturbation.name for r in record.attacks))}
+    attacks = dict.fromkeys(selection.attack_name(result.perturbation) for result in record.attacks)
+    places = {name: place for place, name in enumerate(attacks)}
     legend_rows = math.ceil((len(places) + 1) / 3)
     with canvas(40.0 + 220.0 * len(norms) + 17.0 * legend_rows, panels=len(norms)) as (drawing, panels):
         handles: dict[str, Artist] = {}
@@ -49,10 +50,11 @@ def figure(record: AuditRecord) -> Figure:
 def _draw_panel(axes: Axes, record: AuditRecord, results: Sequence[AttackResult], places: dict[str, int]) -> None:
     _draw_interval(axes, 0.0, record.clean, INK)
     axes.plot([0.0], [100 * record.clean.value], "*", color=INK, markersize=9, label="clean", zorder=5)
-    names = list(dict.fromkeys(result.perturbation.name for result in results))
-    for order, name in enumerate(names):
-        series = sorted((r for r in results if r.perturbation.name == name), key=lambda r: r.perturbation.epsilon)
-        _draw_series(axes, record.clean, series, places[name], DODGE * (order - (len(names) - 1) / 2))
+    named: dict[str, list[AttackResult]] = {}
+    for result in sorted(results, key=lambda result: result.perturbation.epsilon):
+        named.setdefault(selection.attack_name(result.perturbation), []).append(result)
+    for order, (name, series) in enumerate(named.items()):
+        _draw_series(axes, record.clean, series, places[name], DODGE * (order - (len(named) - 1) / 2))
     largest = max(result.perturbation.epsilon for result in results) or 1.0
     axes.set_xlim(-0.07 * largest, 1.07 * largest)
     ticks = _apart(sorted({0.0, *(result.perturbation.epsilon for result in results)}), 0.15 * largest)
@@ -77,7 +79,7 @@ def _draw_series(axes: Axes, clean: Estimate, series: Sequence[AttackResult], pl
         marker=marker,
         markevery=slice(1, None),
         color=colour,
-        label=text.name(series[0].perturbation.name, 18),
+        label=selection.attack_name(series[0].perturbation, 18),
         transform=aside,
     )
 

@@ -85,7 +85,7 @@ def _figure(record: AuditRecord, panel: _Panel) -> Figure:
     if not values:
         return Figure(key, title, NO_MEASURE)
     scale = _Scale.of(values)
-    labels = {result.perturbation.id: text.name(result.perturbation.name, 24) for result in record.attacks}
+    labels = {result.perturbation.id: selection.attack_name(result.perturbation, 24) for result in record.attacks}
     with canvas(_height(len(names), len(shown))) as (drawing, (axes,)):
         for place, entry in enumerate(shown):
             shift = 0.0 if len(shown) == 1 else 0.64 * (place / (len(shown) - 1) - 0.5)

@@ -1,11 +1,12 @@
-"""Clean and robust accuracy, and the health of the attacks behind it."""
+"""Clean and robust accuracy under each perturbation, and what the attacks told beside it."""
 
 from __future__ import annotations
 
 from ...records import AttackResult, AuditRecord
 from ...units import format_epsilon
 from .. import selection, text
-from ..view import Column, Paragraph, Row, Section, Table, Tone
+from ..view import Block, Column, Paragraph, Row, Section, Table, Tone
+from . import distances, ensembles, perturbations, sweeps
 
 HOW_TO_READ = (
     "Every share of images is shown with its 95 % Wilson interval: the range of true values that agree with so many "
@@ -16,12 +17,16 @@ FLAG = "!"
 
 
 def section(record: AuditRecord) -> Section:
-    """Accuracy on clean images first, then under each perturbation."""
+    """Accuracy on clean images first, then under each perturbation; then how far the images are from falling."""
     title = text.capitalized(record.accuracy_name)
     if not record.attacks:
         none = Paragraph("No attack and no noise was run.")
         return Section("accuracy", title, (Paragraph(HOW_TO_READ), accuracy_table(record), none))
-    return Section("accuracy", title, (Paragraph(HOW_TO_READ), accuracy_table(record), _settings_table(record)))
+    nearest = distances.table(record)
+    blocks: list[Block] = [Paragraph(HOW_TO_READ), accuracy_table(record), *sweeps.tables(record)]
+    blocks += [] if nearest is None else [nearest]
+    blocks += [perturbations.table(record), *ensembles.blocks(record)]
+    return Section("accuracy", title, tuple(blocks))
 
 
 def accuracy_table(record: AuditRecord) -> Table:
@@ -57,8 +62,9 @@ def accuracy_grid(record: AuditRecord) -> Table | None:
     rows: dict[str, dict[float, AttackResult]] = {}
     for result in record.attacks:
         perturbation = result.perturbation
-        label = f"{perturbation.name} {perturbation.norm}" if several_norms else perturbation.name
-        rows.setdefault(text.name(label), {})[perturbation.epsilon] = result
+        attack = selection.attack_name(perturbation)
+        label = f"{attack} {perturbation.norm}" if several_norms else attack
+        rows.setdefault(label, {})[perturbation.epsilon] = result
     columns = (Column("perturbation", "label"), *(Column(format_epsilon(epsilon), "number") for epsilon in epsilons))
     shown = tuple(
         Row((label, *(_grid_cell(results.get(epsilon)) for epsilon in epsilons)), _grid_tone(results))
@@ -74,9 +80,7 @@ def accuracy_grid(record: AuditRecord) -> Table | None:
 def _grid_cell(result: AttackResult | None) -> str:
     if result is None:
         return text.DASH
-    estimate = result.robust_accuracy
-    flag = FLAG if _flags(result) else ""
-    return " ".join(part.removesuffix(" %") for part in (text.percent(estimate.value), text.interval(estimate))) + flag
+    return text.share(result.robust_accuracy) + (FLAG if _flags(result) else "")
 
 
 def _grid_tone(results: dict[float, AttackResult]) -> Tone:
@@ -88,7 +92,7 @@ def _accuracy_row(result: AttackResult, inconclusive: bool) -> Row:
     flags = _flags(result)
     tone: Tone = "warning" if flags and inconclusive else ""
     cells = (
-        text.name(perturbation.name),
+        selection.attack_name(perturbation),
         perturbation.norm,
         format_epsilon(perturbation.epsilon),
         text.percent(estimate.value),
@@ -106,53 +110,3 @@ def _flags(result: AttackResult) -> str:
     if result.nonfinite:
         flags.append(f"{result.nonfinite:,} not finite")
     return ", ".join(flags)
-
-
-def _step_size(value: float | None) -> str:
-    if value is None:
-        return text.DASH
-    pixels = format_epsilon(value)
-    return pixels if "/" in pixels else text.number(value)
-
-
-def _settings_table(record: AuditRecord) -> Table:
-    named = selection.labels(record)
-    columns = (
-        Column("perturbation", "label"),
-        Column("steps", "number"),
-        Column("step size", "number"),
-        Column("restarts", "number"),
-        Column("zero gradient", "number"),
-        Column("not finite", "number"),
-        Column("forwards", "number"),
-        Column("backwards", "number"),
-        Column("mean Linf", "number"),
-        Column("mean L2", "number"),
-        Column("version", "number"),
-        Column("source"),
-    )
-    rows = []
-    for result in record.attacks:
-        perturbation = result.perturbation
-        steps = text.DASH if perturbation.kind == "noise" else text.count(perturbation.steps)
-        cells = (
-            named[perturbation.id],
-            steps,
-            _step_size(perturbation.step_size),
-            text.count(perturbation.restarts),
-            text.count(result.zero_gradient),
-            text.count(result.nonfinite),
-            text.count(result.forwards),
-            text.count(result.backwards),
-            text.number(result.mean_linf),
-            text.number(result.mean_l2),
-            str(perturbation.version),
-            text.name(perturbation.citation),
-        )
-        rows.append(Row(cells, "warning" if result.zero_gradient or result.nonfinite else ""))
-    note = (
-        "Zero gradient: images judged robust although every gradient was zero or not finite: they were not attacked. "
-        "Not finite: images whose logits became NaN or infinite; they count as fooled. "
-        "Forwards and backwards are images sent through the model."
-    )
-    return Table("Settings and health of the perturbations", columns, tuple(rows), note)

@@ -1,13 +1,13 @@
-"""The head of a report: title, notices, key figures, findings."""
+"""The head of a report: title, notices, key figures."""
 
 from __future__ import annotations
 
-from ...records import AuditRecord, Level
+from ...records import AuditRecord
 from .. import selection, text
-from ..view import Card, Column, Notice, Paragraph, Row, Section, Table, Tone
+from ..view import Card, Notice
+from . import findings
 
-LEVELS: tuple[Level, ...] = ("error", "warning", "note")
-LEVEL_TONES: dict[Level, Tone] = {"error": "bad", "warning": "warning", "note": "quiet"}
+CAUSES = 3
 
 
 def title(record: AuditRecord) -> str:
@@ -26,15 +26,7 @@ def notices(record: AuditRecord) -> tuple[Notice, ...]:
     """What changes the meaning of every figure below: unreliable attacks, self labels, missing parts."""
     found = []
     if record.inconclusive:
-        causes = [
-            text.sentence(finding.message)
-            for finding in record.findings
-            if finding.group == "attack-health" and finding.level == "error"
-        ]
-        explanation = "An attack that did not work properly cannot show that a model resists it."
-        found.append(
-            Notice("The robustness figures are inconclusive, not robust", f"{explanation} {' '.join(causes)}", "bad")
-        )
+        found.append(Notice("The robustness figures are inconclusive, not robust", _causes(record), "bad"))
     if record.labels.source == "self":
         found.append(Notice("The figures are prediction stability, not accuracy", _self_labels(record), "warning"))
     missing = len(selection.skipped(record))
@@ -42,6 +34,18 @@ def notices(record: AuditRecord) -> tuple[Notice, ...]:
         where = 'Each is listed with its reason under "Not measured".'
         found.append(Notice(f"{text.quantity(missing, 'thing')} could not be measured", where, "quiet"))
     return tuple(found)
+
+
+def _causes(record: AuditRecord) -> str:
+    """The first error of each rule, a few of them, and how many more there are."""
+    errors = [entry for entry in findings.entries(record) if entry.group == "attack-health" and entry.level == "error"]
+    shown = errors[:CAUSES]
+    parts = ["An attack that did not work properly cannot show that a model resists it."]
+    parts += [f"{entry.about}: {entry.message}" for entry in shown]
+    rest = sum(entry.more + 1 for entry in errors) - len(shown)
+    if rest:
+        parts.append(f"And {rest:,} more in the findings.")
+    return " ".join(parts)
 
 
 def _self_labels(record: AuditRecord) -> str:
@@ -98,19 +102,3 @@ def _neuron_card(record: AuditRecord) -> Card:
     fragile = sum(neuron.neuron_class == "fragile" for neuron in neurons)
     where = text.name(record.neurons[0].layer, 40) if len(record.neurons) == 1 else f"{len(record.neurons)} layers"
     return Card("Fragile neurons", f"{fragile:,} of {len(neurons):,}", f"dropped one at a time in {where}")
-
-
-def findings(record: AuditRecord) -> Section:
-    """The findings, errors first."""
-    ordered = sorted(record.findings, key=lambda finding: LEVELS.index(finding.level))
-    if not ordered:
-        return Section("findings", "Findings", (Paragraph("No rule found anything to report."),))
-    columns = (Column("level"), Column("about", "label"), Column("what was found"), Column("rule", "label"))
-    rows = tuple(
-        Row(
-            (finding.level, text.name(finding.subject), text.sentence(finding.message), text.name(finding.rule)),
-            LEVEL_TONES[finding.level],
-        )
-        for finding in ordered
-    )
-    return Section("findings", "Findings", (Table("Findings, the gravest first", columns, rows),))

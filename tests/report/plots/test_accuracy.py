@@ -22,6 +22,14 @@ def test_one_panel_for_each_norm(samples: dict[str, AuditRecord]) -> None:
     assert shown.count("pgd") == 1
 
 
+def test_attacks_on_layers_have_lines_of_their_own(samples: dict[str, AuditRecord]) -> None:
+    record = samples["ensembles"]
+    first = record.attacks[7]
+    other = first.model_copy(update={"perturbation": first.perturbation.model_copy(update={"layer": "fc"})})
+    shown = labels(accuracy.figure(record.model_copy(update={"attacks": (first, other)})).svg)
+    assert {"layer-…r1.0.conv1]", "layer-pgd[fc]"} <= set(shown)
+
+
 def test_noise_is_dashed(samples: dict[str, AuditRecord]) -> None:
     assert "stroke-dasharray" in accuracy.figure(samples["two-norms"]).svg
     assert "stroke-dasharray" not in accuracy.figure(samples["clean"]).svg

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from lsa_audit.records import AuditRecord
+from lsa_audit.report import selection
 from lsa_audit.report.sections import accuracy
-from lsa_audit.report.view import Table
+from lsa_audit.report.view import Group, Table
 
 
 def test_the_clean_figure_comes_first(samples: dict[str, AuditRecord]) -> None:
@@ -30,18 +31,31 @@ def test_flags_tell_what_went_wrong(samples: dict[str, AuditRecord]) -> None:
     assert table.rows[1].tone == "warning"
 
 
-def test_settings_and_health(samples: dict[str, AuditRecord]) -> None:
-    table = accuracy.section(samples["findings"]).blocks[2]
-    assert isinstance(table, Table)
-    titles = ("perturbation", "steps", "step size", "restarts", "zero gradient", "not finite", "backwards")
-    assert table.pick(*titles).rows[0].cells == ("pgd 8/255", "20", "1/255", "2", "37", "3", "4,000")
-
-
-def test_noise_has_no_steps(samples: dict[str, AuditRecord]) -> None:
-    table = accuracy.section(samples["two-norms"]).blocks[2]
-    assert isinstance(table, Table)
-    assert table.pick("steps", "step size").rows[2].cells == ("–", "–")  # noqa: RUF001
-
-
 def test_no_attack_is_said(samples: dict[str, AuditRecord]) -> None:
     assert "No attack and no noise was run." in str(accuracy.section(samples["clean-only"]))
+
+
+def test_what_an_attack_told_beside_its_accuracy_follows_the_accuracies(samples: dict[str, AuditRecord]) -> None:
+    blocks = accuracy.section(samples["ensembles"]).blocks
+    captions = [block.caption for block in blocks if isinstance(block, Table)]
+    assert captions == [
+        "Accuracy by perturbation",
+        "Breaking epsilons (linf)",
+        "Distance to the nearest misclassified image",
+        "Settings and cost of the perturbations",
+    ]
+    assert [block.title for block in blocks if isinstance(block, Group)] == [
+        "Members of cascade 2/255",
+        "Members of cascade 8/255",
+        "Members of autoattack 8/255",
+    ]
+
+
+def test_attacks_on_layers_are_told_apart(samples: dict[str, AuditRecord]) -> None:
+    record = samples["ensembles"]
+    first = record.attacks[7]
+    entry = first.perturbation.model_copy(update={"layer": "linear", "id": "layer-pgd[linear]@linf-8/255"})
+    both = record.model_copy(update={"attacks": (first, first.model_copy(update={"perturbation": entry}))})
+    names = [row.cells[0] for row in accuracy.accuracy_table(both).rows]
+    assert names == ["clean", "layer-pgd[layer1.0.conv1]", "layer-pgd[linear]"]
+    assert {"layer-pgd[layer1.0.conv1] 8/255", "layer-pgd[linear] 8/255"} <= set(selection.labels(both).values())

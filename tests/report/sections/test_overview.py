@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from lsa_audit.records import AuditRecord
 from lsa_audit.report.sections import overview
-from lsa_audit.report.view import Table
 
 
 def values(record: AuditRecord) -> list[str]:
@@ -58,8 +57,17 @@ def test_self_labels_are_explained_and_name_the_cards(samples: dict[str, AuditRe
     assert labels == ["Clean prediction stability", "Prediction stability, pgd 8/255"]
 
 
-def test_findings_are_sorted_by_gravity(samples: dict[str, AuditRecord]) -> None:
-    (table,) = overview.findings(samples["findings"]).blocks
-    assert isinstance(table, Table)
-    assert [row.cells[0] for row in table.rows] == ["error", "warning", "note"]
-    assert [row.tone for row in table.rows] == ["bad", "warning", "quiet"]
+def test_at_most_three_causes_stand_above_the_figures(samples: dict[str, AuditRecord]) -> None:
+    record = samples["masked"]
+    errors = [finding for finding in record.findings if finding.level == "error"]
+    assert len(errors) == 28
+    text = overview.notices(record)[0].text
+    assert text.endswith("And 25 more in the findings.")
+    assert "pgd 8/255: The logits of 1 perturbed images" in text
+    assert "gradient held NaN" not in text
+
+
+def test_the_strongest_attack_need_not_be_the_one_that_moved_the_layers(samples: dict[str, AuditRecord]) -> None:
+    cards = overview.cards(samples["ensembles"])
+    assert cards[1].label == "Robust accuracy, autoattack 8/255"
+    assert "under pgd 8/255" in cards[2].note
