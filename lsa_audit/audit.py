@@ -32,7 +32,7 @@ from .probes.sustainability import SustainabilityProbe
 from .profile import Profile, build, read
 from .progress import Progress, Silent
 from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, Skipped, Timing
-from .runtime import choose_threads, default_batch_size, runtime
+from .runtime import batch_size_on, choose_threads, runtime
 from .stages import (
     WALK_IMAGES,
     Probes,
@@ -142,7 +142,9 @@ def audit(
                 _choose_threads(model.module, dataset.images(0, TRIAL_IMAGES))
 
             clock.enter("clean")
-            batch_size = profile.batch_size or default_batch_size(model.settled[0], place.device)
+            batch_size = profile.batch_size or batch_size_on(
+                place.device, model.module, dataset.images(0, TRIAL_IMAGES)
+            )
             unknown = torch.zeros(len(dataset), dtype=torch.bool)
             scene = Scene(model, dataset, dataset.labels, place.device, batch_size, unknown)
             logits = predict(scene, progress)
@@ -297,7 +299,7 @@ def _evidence(scene: Scene, predictions: Tensor, verdicts: Mapping[str, Verdicts
         if images is not None:
             evidence[f"adversarial/{name}"] = images
         if entry.perturbation.minimal:
-            evidence[f"distance/{name.rpartition('-')[0]}"] = entry.distance
+            evidence[f"distance/{entry.perturbation.name}@{entry.perturbation.norm}"] = entry.distance
     for name, (_, broken) in sweeps(verdicts, scene.right.numpy()).items():
         evidence[f"breaking_epsilon/{name}"] = broken
     for name, values in zip(probes.sustainability.ids, probes.sustainability.values, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -14,7 +13,7 @@ from .attacks import ATTACKS
 from .attacks.base import Batch, Engine, Outcome, judge
 from .attacks.budget import Budget
 from .attacks.functions import FUNCTIONS
-from .attacks.norms import column, reaches
+from .attacks.norms import column, reaches, widest
 from .attacks.target import LayerView, add_stages
 from .errors import ModelError
 from .plan import Run
@@ -117,8 +116,7 @@ def _right(batch: Batch) -> Tensor:
 def _nearest(bench: Bench, batch: Batch, run: Run) -> list[Judged]:
     """One search for the nearest wrong answer anywhere; an image falls at every epsilon that reaches it."""
     first = run.perturbations[0]
-    widest = 1.0 if first.norm == "linf" else math.sqrt(batch.images[0].numel())
-    budget = replace(_budget(first), epsilon=widest, nearest=True)
+    budget = replace(_budget(first), epsilon=widest(first.norm, batch.images), nearest=True)
     found = bench.judge(batch, first, budget)
     judged = []
     for perturbation in run.perturbations:

@@ -21,7 +21,7 @@ from .errors import UsageError
 from .records import Environment
 
 REPORTED_PACKAGES = ("torch", "torchvision", "timm", "onnx", "numpy", "scipy")
-SMALLEST_BATCH, LARGEST_BATCH = 8, 100
+SMALLEST_BATCH, LARGEST_BATCH, LARGEST_ON_CUDA = 8, 100, 1024
 CACHED_PIXELS = 16 * 3 * 224 * 224
 CLEARLY_FASTER = 0.67
 """One thread is chosen over all of them only when it needs less than this share of their time: a machine that is free
@@ -130,6 +130,37 @@ def default_batch_size(input_shape: Sequence[int], device: torch.device) -> int:
     if device.type != "cpu":
         return LARGEST_BATCH
     return max(SMALLEST_BATCH, min(LARGEST_BATCH, CACHED_PIXELS // math.prod(input_shape)))
+
+
+def batch_size_on(device: torch.device, module: nn.Module, images: Tensor) -> int:
+    """How many images go into one forward: on CUDA as many as half of the free memory holds, up to 1,024.
+
+    Args:
+        module: on the device.
+        images: a few [n, ...]; a forward and a backward of them tell what an image takes.
+
+    Cost: on CUDA one forward and one backward of the images, elsewhere nothing.
+    """
+    if device.type != "cuda":
+        return default_batch_size(tuple(images.shape[1:]), device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    with torch.enable_grad():
+        leaf = images.to(device).requires_grad_(True)
+        torch.autograd.grad(module(leaf).sum(), leaf, allow_unused=True)
+    taken = (torch.cuda.max_memory_allocated(device) - before) / len(images)
+    free, _ = torch.cuda.mem_get_info(device)
+    return batch_size_within(free, taken)
+
+
+def batch_size_within(free_bytes: int, bytes_an_image: float) -> int:
+    """The largest power of two up to 1,024 that takes at most half of the free memory, at least 8.
+
+    >>> batch_size_within(8 * 2**30, 20 * 2**20)
+    128
+    """
+    fitting = free_bytes / 2 / max(bytes_an_image, 1.0)
+    return max(SMALLEST_BATCH, 2 ** int(math.log2(max(1.0, min(fitting, LARGEST_ON_CUDA)))))
 
 
 def choose_threads(workload: Callable[[], object]) -> int:

@@ -262,7 +262,7 @@ def examine(
     trial = None
     if gradient_attacks:
         parts = _withstood(scene, verdicts, health.UNBOUNDED_IMAGES)
-        trial = health.unbounded(module, parts, gradient_attacks[-1].norm, seed)
+        trial = health.unbounded(module, parts, seed)
     return ModelHealth(
         outputs=health.outputs_are(logits),
         saturated=int(health.saturated(logits).sum()),

@@ -49,9 +49,11 @@ ALLOWED: dict[str, set[str]] = {
     "verdicts": LEAVES | {"attacks", "judging"},
     "health": LEAVES | {"attacks", "models.parity"},
     "stages": LEAVES | STAGES,
+    "runs": LEAVES | {"report"},
+    "verification": LEAVES | STAGES | {"runs"},
     "audit": LEAVES | STAGES,
     "doctor": {"errors"},
-    "cli": LEAVES | {"profile", "audit", "attacks", "data", "findings", "report", "doctor"},
+    "cli": LEAVES | {"profile", "audit", "attacks", "data", "findings", "report", "doctor", "runs", "verification"},
 }
 
 

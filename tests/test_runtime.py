@@ -9,7 +9,7 @@ import torch
 
 from lsa_audit import runtime as module
 from lsa_audit.errors import UsageError
-from lsa_audit.runtime import choose_threads, default_batch_size, runtime
+from lsa_audit.runtime import batch_size_on, batch_size_within, choose_threads, default_batch_size, runtime
 
 
 def settings() -> tuple[object, ...]:
@@ -25,6 +25,23 @@ def settings() -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    ("free", "each", "expected"), [(2**40, 1.0, 1024), (2**30, 2**20, 512), (2**30, 3 * 2**20, 128), (2**20, 2**20, 8)]
+)
+def test_a_batch_takes_at_most_half_of_the_free_memory(free, each, expected):
+    assert batch_size_within(free, each) == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_cuda_the_batch_fits():
+    device = torch.device("cuda")
+    module = torch.nn.Conv2d(3, 64, 3).to(device)
+    size = batch_size_on(device, module, torch.rand(8, 3, 64, 64))
+    assert 8 <= size <= 1024
+    module(torch.rand(size, 3, 64, 64, device=device)).sum().backward()
+
+
 def test_torch_is_deterministic_inside_and_as_before_outside(fails):
     before = settings()
     try:

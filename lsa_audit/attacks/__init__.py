@@ -8,6 +8,7 @@ from typing import Literal
 from ..records import Norm
 
 PGD_STEP_SHARE = 0.25
+EVERY_NORM: tuple[Norm, ...] = ("linf", "l2", "l1")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ ATTACKS: dict[str, Entry] = {
         "arXiv 1907.02044",
         steps=50,
         iterative=True,
+        norms=EVERY_NORM,
         minimal=True,
         version=2,
     ),
@@ -126,9 +128,24 @@ ATTACKS: dict[str, Entry] = {
         iterative=True,
         ensemble=True,
     ),
-    "gaussian": Entry("normal noise, clipped to the ball", "noise", "arXiv 2202.02626", steps=0, gradients=False),
-    "uniform": Entry("uniform noise inside the ball", "noise", "arXiv 1608.08967", steps=0, gradients=False),
-    "salt": Entry("random pixels made brighter", "noise", "arXiv 2202.02626", steps=0, gradients=False),
-    "pepper": Entry("random pixels made darker", "noise", "arXiv 2202.02626", steps=0, gradients=False),
-    "speckle": Entry("normal noise in proportion to the pixel", "noise", "arXiv 2202.02626", steps=0, gradients=False),
+    "gaussian": Entry(
+        "normal noise, clipped to the ball", "noise", "arXiv 2202.02626", steps=0, gradients=False, norms=EVERY_NORM
+    ),
+    "uniform": Entry(
+        "uniform noise inside the ball", "noise", "arXiv 1608.08967", steps=0, gradients=False, norms=EVERY_NORM
+    ),
+    "salt": Entry(
+        "random pixels made brighter", "noise", "arXiv 2202.02626", steps=0, gradients=False, norms=EVERY_NORM
+    ),
+    "pepper": Entry(
+        "random pixels made darker", "noise", "arXiv 2202.02626", steps=0, gradients=False, norms=EVERY_NORM
+    ),
+    "speckle": Entry(
+        "normal noise in proportion to the pixel",
+        "noise",
+        "arXiv 2202.02626",
+        steps=0,
+        gradients=False,
+        norms=EVERY_NORM,
+    ),
 }

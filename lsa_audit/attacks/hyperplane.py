@@ -32,7 +32,8 @@ def shortest(points: Tensor, normals: Tensor, wanted: Tensor, norm: Norm) -> Ten
     Returns:
         The change [n, D].
 
-    Cost: five passes over the pixels a round, mostly 2 to 5 rounds.
+    Cost: five passes over the pixels a round, mostly 2 to 5 rounds. For l1 one sort: the heaviest pixels move
+    first.
     """
     rows = max(1, CACHED // points.shape[1])
     if points.device.type != "cpu" or len(points) <= rows:
@@ -41,12 +42,24 @@ def shortest(points: Tensor, normals: Tensor, wanted: Tensor, norm: Norm) -> Ten
     return torch.cat([_shortest(points[part], normals[part], wanted[part], norm) for part in parts])
 
 
+def _fewest(weights: Tensor, room: Tensor, goal: Tensor) -> Tensor:
+    """The change of the smallest sum, [n, D]: the pixels of the largest weight move first, each as far as it can."""
+    heavy, order = weights.sort(dim=1, descending=True)
+    space = room.gather(1, order)
+    gains = heavy * space
+    missing = goal[:, None] - (gains.cumsum(1) - gains)
+    moved = torch.minimum(missing.clamp_min(0.0) / heavy.clamp_min(TINY), space) * (heavy > 0)
+    return torch.zeros_like(weights).scatter(1, order, moved)
+
+
 def _shortest(points: Tensor, normals: Tensor, wanted: Tensor, norm: Norm) -> Tensor:
     largest = normals.abs().amax(1).clamp_min(torch.finfo(normals.dtype).tiny)
     signed = normals * (torch.where(wanted < 0, -1.0, 1.0) / largest)[:, None]
     weights = signed.abs()
     room = torch.where(signed > 0, 1 - points, points)
     goal = wanted.abs() / largest
+    if norm == "l1":
+        return signed.sign() * _fewest(weights, room, goal)
     tolerance = CLOSE * torch.finfo(normals.dtype).eps * goal
     rates = None if norm == "linf" else weights
     radius = torch.zeros_like(goal)

@@ -44,12 +44,12 @@ def _in_budget(noise: Tensor, target: Target, rows: Tensor) -> Tensor:
 
     Source: the noises of figure 2 in Khalooei et al., arXiv 2202.02626, which states no amounts.
     Differs from the source: each noise is kept in the same ball as the attacks (linf: the unit noise times epsilon,
-    clipped to the ball; l2: scaled to length epsilon), so that a layer's answers to both can be compared.
+    clipped to the ball; l2, l1: scaled to length epsilon), so that a layer's answers to both can be compared.
 
     Cost: no model call. Random: one generator an image.
     """
     budget = target.budget
-    unit = noise if budget.norm == "linf" else noise / lengths(noise, "l2").clamp_min(TINY)
+    unit = noise if budget.norm == "linf" else noise / lengths(noise, budget.norm).clamp_min(TINY)
     return target.images[rows] + budget.epsilon * unit
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,12 +16,12 @@ BALL_TOLERANCE = 1e-6
 
 
 def project(perturbed: Tensor, images: Tensor, budget: Budget) -> Tensor:
-    """The nearest images inside the ball around `images`, then inside [0, 1]; both [N, ...]."""
+    """The nearest images inside the ball around `images` (l1: towards it), then inside [0, 1]; both [N, ...]."""
     if budget.norm == "linf":
         inside = torch.minimum(torch.maximum(perturbed, images - budget.epsilon), images + budget.epsilon)
     else:
         delta = perturbed - images
-        length = lengths(delta, "l2")
+        length = lengths(delta, budget.norm)
         inside = images + delta * (budget.epsilon / length.clamp_min(TINY)).clamp_max(1.0)
     return inside.clamp(0.0, 1.0)
 
@@ -55,6 +57,12 @@ def inside(perturbed: Tensor, images: Tensor, budget: Budget) -> Tensor:
     return near & (flat.amin(1) >= 0) & (flat.amax(1) <= 1)
 
 
+def widest(norm: Norm, images: Tensor) -> float:
+    """Radius of the ball that holds every image there is, whatever its centre."""
+    features = images[0].numel()
+    return {"linf": 1.0, "l2": math.sqrt(features), "l1": float(features)}[norm]
+
+
 def reaches(epsilon: float, distance: Tensor) -> Tensor:
     """Whether a ball of that radius holds a point at that distance, up to float32 rounding."""
     return distance <= epsilon * (1 + BALL_TOLERANCE) + BALL_TOLERANCE
@@ -64,8 +72,9 @@ def lengths(delta: Tensor, norm: Norm) -> Tensor:
     """Norm of each image's perturbation, shaped [N, 1, ...] to broadcast."""
     flat = delta.flatten(1)
     # vector_norm takes ten times as long for the largest entry.
-    length = flat.abs().amax(1) if norm == "linf" else torch.linalg.vector_norm(flat, dim=1)
-    return column(length, delta)
+    if norm == "l2":
+        return column(torch.linalg.vector_norm(flat, dim=1), delta)
+    return column(flat.abs().amax(1) if norm == "linf" else flat.abs().sum(1), delta)
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import demo, doctor, explain, init, layers, listing, scan
+from . import demo, doctor, explain, init, layers, listing, scan, verify
 
 app = typer.Typer(
     name="lsa-audit",
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("scan")(scan.command)
 app.command("layers")(layers.command)
+app.command("verify")(verify.command)
 app.command("demo")(demo.command)
 app.command("init")(init.command)
 app.command("list")(listing.command)

@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError, UsageError
 from ..records import AuditRecord
+from ..runs import EVIDENCE_NAME, RECORD_NAME
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-RECORD_NAME = "record.json"
-EVIDENCE_NAME = "evidence.npz"
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -52,7 +52,7 @@ def command(
         list[str] | None, typer.Option(metavar="NAME", help="Repeatable; `none` for none.", rich_help_panel=ATTACKS)
     ] = None,
     norm: Annotated[
-        str | None, typer.Option(metavar="linf|l2", help="Shape of the ball.", rich_help_panel=ATTACKS)
+        str | None, typer.Option(metavar="linf|l2|l1", help="Shape of the ball.", rich_help_panel=ATTACKS)
     ] = None,
     epsilon: Annotated[
         list[str] | None,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "l1"]
 Level = Literal["note", "warning", "error"]
 
 

@@ -24,7 +24,8 @@ class LinearCase:
         logits = self.module(self.images)
         differences = layer.weight[self.labels][:, None] - layer.weight[None]
         margins = logits.gather(1, self.labels[:, None]) - logits
-        dual = differences.abs().sum(2) if norm == "linf" else differences.norm(dim=2)
+        order = {"linf": 1, "l2": 2, "l1": torch.inf}[norm]
+        dual = torch.linalg.vector_norm(differences, ord=order, dim=2)
         distances = (margins / dual.clamp_min(1e-12)).scatter(1, self.labels[:, None], float("inf"))
         return distances.amin(1).detach()
 

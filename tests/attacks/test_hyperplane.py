@@ -45,8 +45,14 @@ def best_l2(point: np.ndarray, normal: np.ndarray, wanted: float) -> float:
     return float(np.sqrt(found.fun))
 
 
+def best_l1(point: np.ndarray, normal: np.ndarray, wanted: float) -> float:
+    ups_and_downs = [(0, 1 - value) for value in point] + [(0, value) for value in point]
+    found = linprog(np.ones(2 * PIXELS), None, None, [np.append(normal, -normal)], [wanted], ups_and_downs)
+    return float(found.fun)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 0.95])
-@pytest.mark.parametrize(("norm", "best"), [("linf", best_linf), ("l2", best_l2)])
+@pytest.mark.parametrize(("norm", "best"), [("linf", best_linf), ("l2", best_l2), ("l1", best_l1)])
 def test_the_change_reaches_the_plane_by_the_shortest_way(norm, best, share):
     points, normals, wanted = problems(3, share)
     change = shortest(points, normals, wanted, norm)
@@ -54,13 +60,13 @@ def test_the_change_reaches_the_plane_by_the_shortest_way(norm, best, share):
     assert float(moved.min()) >= -1e-12
     assert float(moved.max()) <= 1 + 1e-12
     assert torch.allclose((normals * change).sum(1), wanted, atol=1e-9)
-    length = torch.linalg.vector_norm(change, ord=float("inf") if norm == "linf" else 2, dim=1)
+    length = torch.linalg.vector_norm(change, ord={"linf": torch.inf, "l2": 2, "l1": 1}[norm], dim=1)
     for index in range(CASES):
         found = best(points[index].numpy(), normals[index].numpy(), float(wanted[index]))
         assert float(length[index]) == pytest.approx(found, rel=1e-5, abs=1e-7)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_where_the_box_ends_first_the_farthest_corner_is_taken(norm):
     points, normals, wanted = problems(5, 3.0)
     moved = points + shortest(points, normals, wanted, norm)
