@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .attacks import ATTACKS
+from .clock import Clock
 from .data.base import Dataset
 from .data.base import describe as describe_data
 from .data.labels import choose_labels
@@ -31,7 +30,7 @@ from .probes.dropout import DropoutProbe, first_layer
 from .probes.sustainability import SustainabilityProbe
 from .profile import Profile, build, read
 from .progress import Progress, Silent
-from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, Skipped, Timing
+from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, Skipped
 from .runtime import batch_size_on, choose_threads, runtime
 from .stages import (
     WALK_IMAGES,
@@ -121,7 +120,7 @@ def audit(
     Raises:
         AuditError: bad input.
     """
-    clock = _Clock()
+    clock = Clock()
     planned = perturbations(profile)
     given_in_training = in_training(subject)
     with torch.inference_mode(False), runtime(profile.device, profile.threads) as place:
@@ -305,27 +304,3 @@ def _evidence(scene: Scene, predictions: Tensor, verdicts: Mapping[str, Verdicts
     for name, values in zip(probes.sustainability.ids, probes.sustainability.values, strict=True):
         evidence[f"measure/{name}"] = values.astype(np.float32)
     return evidence
-
-
-class _Clock:
-    """Seconds of each stage; the only place of the pipeline that looks at the clock."""
-
-    def __init__(self) -> None:
-        self._started = datetime.now(UTC)
-        self._stages: dict[str, float] = {}
-        self._name = "load"
-        self._since = time.perf_counter()
-
-    def enter(self, stage: str) -> None:
-        """The stage before ends, this one begins."""
-        now = time.perf_counter()
-        self._stages[self._name] = now - self._since
-        self._name, self._since = stage, now
-
-    def timing(self) -> Timing:
-        """Ends the last stage."""
-        self._stages[self._name] = time.perf_counter() - self._since
-        total = sum(self._stages.values())
-        started = self._started.isoformat(timespec="seconds")
-        stages = {name: round(seconds, 3) for name, seconds in self._stages.items()}
-        return Timing(started_at=started, duration_s=round(total, 3), stages_s=stages)

@@ -147,7 +147,9 @@ def batch_size_on(device: torch.device, module: nn.Module, images: Tensor) -> in
     before = torch.cuda.memory_allocated(device)
     with torch.enable_grad():
         leaf = images.to(device).requires_grad_(True)
-        torch.autograd.grad(module(leaf).sum(), leaf, allow_unused=True)
+        logits = module(leaf)
+        if logits.requires_grad:
+            torch.autograd.grad(logits.sum(), leaf)
     taken = (torch.cuda.max_memory_allocated(device) - before) / len(images)
     free, _ = torch.cuda.mem_get_info(device)
     return batch_size_within(free, taken)
@@ -160,7 +162,8 @@ def batch_size_within(free_bytes: int, bytes_an_image: float) -> int:
     128
     """
     fitting = free_bytes / 2 / max(bytes_an_image, 1.0)
-    return max(SMALLEST_BATCH, 2 ** int(math.log2(max(1.0, min(fitting, LARGEST_ON_CUDA)))))
+    power = int(math.log2(max(1.0, min(fitting, LARGEST_ON_CUDA))))
+    return max(SMALLEST_BATCH, 1 << power)
 
 
 def choose_threads(workload: Callable[[], object]) -> int:

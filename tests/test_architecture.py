@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "lsa_audit"
 LEAVES = {"errors", "records", "units", "statistics", "plain_yaml", "limits"}
 STAGES = {
+    "clock",
     "profile",
     "plan",
     "stages",
@@ -33,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "units": {"errors"},
     "plain_yaml": set(),
     "limits": set(),
+    "clock": {"records"},
     "statistics": {"errors", "records"},
     "progress": set(),
     "runtime": LEAVES,

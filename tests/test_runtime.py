@@ -25,23 +25,6 @@ def settings() -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize(
-    ("free", "each", "expected"), [(2**40, 1.0, 1024), (2**30, 2**20, 512), (2**30, 3 * 2**20, 128), (2**20, 2**20, 8)]
-)
-def test_a_batch_takes_at_most_half_of_the_free_memory(free, each, expected):
-    assert batch_size_within(free, each) == expected
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_on_cuda_the_batch_fits():
-    device = torch.device("cuda")
-    module = torch.nn.Conv2d(3, 64, 3).to(device)
-    size = batch_size_on(device, module, torch.rand(8, 3, 64, 64))
-    assert 8 <= size <= 1024
-    module(torch.rand(size, 3, 64, 64, device=device)).sum().backward()
-
-
 def test_torch_is_deterministic_inside_and_as_before_outside(fails):
     before = settings()
     try:
@@ -101,3 +84,20 @@ def test_one_thread_is_chosen_only_where_it_is_clearly_faster(monkeypatch, toget
 )
 def test_large_images_go_in_smaller_batches_on_a_cpu(shape, device, expected):
     assert default_batch_size(shape, torch.device(device)) == expected
+
+
+@pytest.mark.parametrize(
+    ("free", "each", "expected"), [(2**40, 1.0, 1024), (2**30, 2**20, 512), (2**30, 3 * 2**20, 128), (2**20, 2**20, 8)]
+)
+def test_a_batch_takes_at_most_half_of_the_free_memory(free, each, expected):
+    assert batch_size_within(free, each) == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_cuda_the_batch_fits():
+    device = torch.device("cuda")
+    module = torch.nn.Conv2d(3, 64, 3).to(device)
+    size = batch_size_on(device, module, torch.rand(8, 3, 64, 64))
+    assert 8 <= size <= 1024
+    module(torch.rand(size, 3, 64, 64, device=device)).sum().backward()
