@@ -23,6 +23,7 @@ class Entry:
         step_share: default step size as a share of epsilon; None where the attack sets its own.
         minimal: looks for the nearest wrong answer, whatever the epsilon; one run gives the verdicts at every epsilon.
         layer: moves one layer, which the settings must name.
+        steps_are: what `steps` counts: of each search, queries of the scores, or passes (forward 1, gradient 3).
         ensemble: made of several attacks, each on what the one before left.
         version: rises when the implementation changes its results, so that old records are not compared with new ones.
     """
@@ -38,6 +39,7 @@ class Entry:
     minimal: bool = False
     layer: bool = False
     ensemble: bool = False
+    steps_are: Literal["steps", "queries", "passes"] = "steps"
     version: int = 1
 
     @property
@@ -103,6 +105,7 @@ ATTACKS: dict[str, Entry] = {
         1000,
         iterative=True,
         gradients=False,
+        steps_are="queries",
     ),
     "layer-pgd": Entry(
         "PGD on the relative error of one layer",
@@ -127,6 +130,7 @@ ATTACKS: dict[str, Entry] = {
         steps=3000,
         iterative=True,
         ensemble=True,
+        steps_are="passes",
     ),
     "gaussian": Entry(
         "normal noise, clipped to the ball", "noise", "arXiv 2202.02626", steps=0, gradients=False, norms=EVERY_NORM

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ExitCode, UsageError
 from . import options
 from .options import DATA, RUN
+
+if TYPE_CHECKING:
+    from ..attacks import Entry
 
 ATTACKS = "Attacks"
 MEASUREMENTS = "Measurements"
@@ -60,9 +63,11 @@ def command(
             metavar="E,E", help="Pixel units, e.g. 2/255,8/255; several give a curve.", rich_help_panel=ATTACKS
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Of the iterative attacks.", rich_help_panel=ATTACKS)] = None,
-    step_size: Annotated[str | None, typer.Option(help="Of the iterative attacks.", rich_help_panel=ATTACKS)] = None,
-    restarts: Annotated[int | None, typer.Option(help="Of the iterative attacks.", rich_help_panel=ATTACKS)] = None,
+    steps: Annotated[int | None, typer.Option(help="Of the gradient attacks.", rich_help_panel=ATTACKS)] = None,
+    step_size: Annotated[str | None, typer.Option(help="Of the gradient attacks.", rich_help_panel=ATTACKS)] = None,
+    restarts: Annotated[int | None, typer.Option(help="Of the gradient attacks.", rich_help_panel=ATTACKS)] = None,
+    queries: Annotated[int | None, typer.Option(help="Of square, an image.", rich_help_panel=ATTACKS)] = None,
+    passes: Annotated[int | None, typer.Option(help="Of cascade, an image.", rich_help_panel=ATTACKS)] = None,
     layers: Annotated[
         str | None,
         typer.Option(
@@ -136,7 +141,11 @@ def command(
     )
     if slice is not None and samples is None:
         values["samples"] = None
-    tuning = options.given(steps=steps, step_size=step_size, restarts=restarts)
+    tuning = {
+        "steps": options.given(steps=steps, step_size=step_size, restarts=restarts),
+        "queries": options.given(queries=queries),
+        "passes": options.given(passes=passes),
+    }
     return run(model, profile, values, attacks=options.words(attack), tuning=tuning, out=out)
 
 
@@ -146,14 +155,14 @@ def run(
     values: dict[str, Any],
     *,
     attacks: list[str] | None = None,
-    tuning: dict[str, Any] | None = None,
+    tuning: dict[str, dict[str, Any]] | None = None,
     out: Path | None = None,
 ) -> int:
     """Audit, write the run folder, print the summary, and choose the exit code."""
     from .. import profile as profiles
 
     base = profiles.read(profile)
-    if attacks or tuning:
+    if attacks or any((tuning or {}).values()):
         values = {**values, "attacks": tuned(attacks or base.get("attacks") or profiles.DEFAULT_ATTACKS, tuning or {})}
 
     from ..audit import audit, make_profile
@@ -171,19 +180,36 @@ def run(
     return int(ExitCode.INCONCLUSIVE if result.record.inconclusive else ExitCode.OK)
 
 
-def tuned(attacks: list[Any], tuning: dict[str, Any]) -> list[dict[str, Any]]:
-    """The attacks with --steps, --step-size and --restarts on those that take them.
+def tuned(attacks: list[Any], tuning: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The attacks with --steps, --step-size and --restarts, --queries or --passes on those that take them.
+
+    Args:
+        tuning: what an attack's steps count -> settings for the attacks of that kind.
 
     Raises:
-        UsageError: none of them takes any.
+        UsageError: none of them takes one that was given.
     """
     from ..attacks import ATTACKS as CATALOGUE
 
     entries = [_settings(entry) if isinstance(entry, str) else dict(entry) for entry in attacks]
-    iterative = [entry for entry in entries if entry["name"] not in CATALOGUE or CATALOGUE[entry["name"]].iterative]
-    if tuning and not iterative:
-        raise UsageError(f"{', '.join(tuning)}: no iterative attack takes it", "add one, e.g. --attack pgd")
-    return [{**entry, **tuning} if entry in iterative else entry for entry in entries]
+    kinds = [_kind(CATALOGUE.get(entry["name"])) for entry in entries]
+    for kind, values in tuning.items():
+        if values and kind not in kinds:
+            hint = {"steps": "pgd", "queries": "square", "passes": "cascade"}[kind]
+            raise UsageError(f"{', '.join(values)}: no attack here takes it", f"add one, e.g. --attack {hint}")
+    changes = [_renamed(tuning.get(kind, {})) for kind in kinds]
+    return [{**entry, **change} for entry, change in zip(entries, changes, strict=True)]
+
+
+def _kind(entry: Entry | None) -> str:
+    """What the steps of an attack count; a name that is not known gets everything, so that its own error is shown."""
+    if entry is None:
+        return "steps"
+    return entry.steps_are if entry.iterative else ""
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    return {"steps" if key in ("queries", "passes") else key: value for key, value in values.items()}
 
 
 def _settings(text: str) -> dict[str, Any]:

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from lsa_audit.__main__ import main
+from lsa_audit.cli.scan import tuned
+from lsa_audit.errors import UsageError
 from lsa_audit.profile import presets
 
 FAST = ["--samples", "40", "--attack", "fgsm", "--epsilon", "0.1", "--noise", "uniform", "--threads", "1"]
@@ -89,7 +91,7 @@ BAD_INPUT = {
     "unknown attack": (["scan", "digits-cnn", "--data", "digits", "--attack", "pdg"], "did you mean pgd"),
     "steps for fgsm": (
         ["scan", "digits-cnn", "--data", "digits", "--attack", "fgsm", "--steps", "3"],
-        "no iterative attack",
+        "no attack here takes it",
     ),
     "unknown option": (["scan", "digits-cnn", "--dta", "digits"], "No such option"),
     "unknown command": (["scna"], "No such command"),
@@ -300,3 +302,51 @@ def test_a_closed_pipe_is_no_error():
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False, env=environment
     )
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("attacks", "tuning", "expected"),
+    [
+        (["fgsm", "pgd"], {"steps": {"steps": 7}}, [{"name": "fgsm"}, {"name": "pgd", "steps": 7}]),
+        (
+            ["pgd", "square", "cascade", "autoattack"],
+            {"steps": {"restarts": 2}, "queries": {"queries": 30}, "passes": {"passes": 500}},
+            [
+                {"name": "pgd", "restarts": 2},
+                {"name": "square", "steps": 30},
+                {"name": "cascade", "steps": 500},
+                {"name": "autoattack"},
+            ],
+        ),
+        (
+            ["layer-pgd[layer3.2.conv2]", {"name": "pgd", "steps": 5}],
+            {"steps": {"step_size": "1/255"}},
+            [
+                {"name": "layer-pgd", "layer": "layer3.2.conv2", "step_size": "1/255"},
+                {"name": "pgd", "steps": 5, "step_size": "1/255"},
+            ],
+        ),
+    ],
+)
+def test_steps_queries_and_passes_go_to_the_attacks_that_count_them(attacks, tuning, expected):
+    assert tuned(attacks, tuning) == expected
+
+
+@pytest.mark.parametrize("kind", ["steps", "queries", "passes"])
+def test_a_setting_that_no_attack_takes_is_an_error(kind):
+    with pytest.raises(UsageError, match=f"{kind}: no attack here takes it"):
+        tuned(["fgsm"], {kind: {kind: 5}})
+
+
+def test_stored_images_are_verified_and_one_changed_pixel_is_found(here, capsys):
+    command = ["scan", "digits-cnn", "--data", "digits", "--samples", "20", "--attack", "pgd", "--noise", "none"]
+    assert main([*command, "--layers", "none", "--neurons", "none", "--save-adversarials", "--out", "run"]) == 0
+    assert main(["verify", "run"]) == 0
+    assert "verified" in capsys.readouterr().out
+    path = here / "run" / "evidence.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    name = next(key for key in arrays if key.startswith("adversarial/"))
+    arrays[name][3, 0, 2, 2] += 1 if arrays[name].dtype == np.uint8 else 1e-3
+    np.savez_compressed(path, **arrays)
+    assert main(["verify", "run"]) == 1
