@@ -36,8 +36,7 @@ def test_every_command_in_the_readme_exists():
 def test_exit_codes_of_the_readme_are_those_of_the_program():
     table = README.partition("## Exit codes")[2]
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)}
-    # Code 1 belongs to the gate.
-    assert listed == {int(code) for code in ExitCode} - {1}
+    assert listed == {int(code) for code in ExitCode}
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])
