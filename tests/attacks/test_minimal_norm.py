@@ -19,7 +19,7 @@ from lsa_audit.records import Norm
 
 from .linear import LinearCase, linear_case
 
-SHAPES = [(6,), (1, 5, 5), (3, 4, 4)]
+SHAPES = [(6,), (5, 5), (3, 4, 4)]
 TABLE: list[tuple[str, Attack, Norm, int]] = [
     ("deepfool", deepfool.run, "linf", 50),
     ("deepfool", deepfool.run, "l2", 50),
