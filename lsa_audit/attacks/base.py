@@ -122,7 +122,7 @@ def judge(
 ) -> Outcome:
     """Attack one batch and judge the result in float32.
 
-    Images that fell to a query in low precision only are attacked again in float32.
+    Images that fell to a query in low precision or of a compiled module only are attacked again without either.
 
     Args:
         module: pixels to logits; left exactly as it was (see `models.state.preserved`).
@@ -150,11 +150,11 @@ def judge(
         )
         final = _attack(attack, target, batch, seed)
         logits, judged = _verdict(module, target, final)
-        if engine.precision is not None:
-            only_in_low_precision = target.fooled & (logits.argmax(1) == batch.labels)
-            if only_in_low_precision.any():
-                target.precision, target.budget = None, replace(budget, spend_all=False)
-                target.forget(only_in_low_precision)
+        if engine.precision is not None or engine.compiled is not None:
+            only_in_queries = target.fooled & (logits.argmax(1) == batch.labels)
+            if only_in_queries.any():
+                target.module, target.precision, target.budget = module, None, replace(budget, spend_all=False)
+                target.forget(only_in_queries)
                 _attack(attack, target, batch, seed)
                 logits, judged = _verdict(module, target, final)
     return _outcome(target, judged, final, logits, gradients=gradients)

@@ -140,6 +140,22 @@ def test_what_falls_in_low_precision_only_is_attacked_again_in_float32(name, pre
             assert torch.equal(case.module(outcome.adversarial).argmax(1) == case.labels, outcome.right)
 
 
+def test_what_falls_to_a_compiled_module_only_is_attacked_again_without_it():
+    case = linear_case((3, 4, 4), 4, 8, seed=0)
+    flipped = nn.Sequential(case.module, Negative())
+    budget = Budget("linf", 2 * float(case.optimum("linf").max()), steps=40)
+    batch = Batch(case.images, case.labels, IDS)
+    outcome = judge(case.module, FUNCTIONS["pgd"], batch, budget, seed=0, engine=Engine(compiled=flipped))
+    assert not outcome.right.any()
+    with torch.no_grad():
+        assert (case.module(outcome.adversarial).argmax(1) != case.labels).all()
+
+
+class Negative(nn.Module):
+    def forward(self, logits: Tensor) -> Tensor:
+        return -logits
+
+
 def test_small_gradients_survive_half_precision():
     outcome = run(
         Spoiled(linear(), lambda gradient: 1e-6 * gradient),
