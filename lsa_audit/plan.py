@@ -7,7 +7,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
-from .attacks import ATTACKS, Entry
+from .attacks import ATTACKS, Entry, cascade_queries
 from .errors import ProfileError
 from .profile import AttackSettings, Profile
 from .records import Perturbation, Skipped
@@ -34,13 +34,32 @@ def without_gradients(
 ) -> tuple[tuple[Perturbation, ...], tuple[Skipped, ...]]:
     """What of a plan can run on a model without gradients, and the rest as skipped.
 
+    Of a cascade its last member is left, Square, which takes the cascade's place unless it is planned already.
+
     Args:
         opaque: the operations that give none.
     """
     why = f"the model gives no gradients because of {', '.join(opaque)}"
     lost = [entry for entry in planned if ATTACKS[entry.name].gradients]
-    left = tuple(entry for entry in planned if entry not in lost)
-    return left, tuple(Skipped(what=entry.id, reason="no-gradients", detail=why) for entry in lost)
+    left = {entry.id: entry for entry in planned if entry not in lost}
+    for entry in lost:
+        if entry.name == "cascade":
+            square = _last_member(entry)
+            left.setdefault(square.id, square)
+    return tuple(left.values()), tuple(Skipped(what=entry.id, reason="no-gradients", detail=why) for entry in lost)
+
+
+def _last_member(cascade: Perturbation) -> Perturbation:
+    entry = ATTACKS["square"]
+    return cascade.model_copy(
+        update={
+            "id": cascade.id.replace("cascade@", "square@"),
+            "name": "square",
+            "steps": cascade_queries(cascade.steps),
+            "version": entry.version,
+            "citation": entry.citation,
+        }
+    )
 
 
 def measurable(planned: Sequence[Perturbation]) -> tuple[Perturbation, ...]:

@@ -6,7 +6,7 @@ import pytest
 
 from lsa_audit.attacks import ATTACKS
 from lsa_audit.errors import ProfileError, UsageError
-from lsa_audit.plan import perturbations
+from lsa_audit.plan import measurable, perturbations, runs, without_gradients
 from lsa_audit.profile import Profile, build
 
 NOISES = [name for name, entry in ATTACKS.items() if entry.kind == "noise"]
@@ -59,3 +59,45 @@ def test_an_attack_that_sets_its_own_step_size_gets_none():
 def test_plans_that_make_no_sense_are_refused(values, error, message):
     with pytest.raises(error, match=message):
         perturbations(made(**values))
+
+
+def test_without_gradients_square_stands_in_for_the_cascade():
+    attacks = ["pgd", {"name": "cascade", "steps": 400}, {"name": "square", "epsilon": [0.2], "steps": 7}]
+    left, skipped = without_gradients(perturbations(made(attacks=attacks, epsilon=[0.1, 0.2])), ["LSTM"])
+    assert [(entry.id, entry.steps) for entry in left] == [("square@linf-0.2", 7), ("square@linf-0.1", 200)]
+    assert {entry.what for entry in skipped} == {
+        *("pgd@linf-0.1", "pgd@linf-0.2"),
+        *("cascade@linf-0.1", "cascade@linf-0.2"),
+    }
+
+
+def test_a_plan_becomes_runs_that_waste_nothing():
+    planned = perturbations(
+        made(attacks=["fgsm", "pgd", "cascade", "fab-t"], epsilon=[0.1, 0.2], noises=["salt"], norm="linf")
+    )
+    measured = {entry.id for entry in measurable(planned)}
+    assert {entry.name for entry in measurable(planned)} == {"fgsm", "pgd", "salt"}
+    with_layers = [(run.mode, len(run.perturbations), run.measured) for run in runs(planned, measured)]
+    assert with_layers == [
+        *4 * [("each", 1, True)],
+        ("bisect", 2, False),
+        ("nearest", 2, False),
+        *2 * [("each", 1, True)],
+    ]
+    verdicts_only = [(run.mode, run.perturbations[0].name) for run in runs(planned, set())]
+    assert verdicts_only == [
+        *2 * [("each", "fgsm")],
+        *[("bisect", "pgd"), ("bisect", "cascade"), ("nearest", "fab-t")],
+        *2 * [("each", "salt")],
+    ]
+
+
+def test_an_ensemble_is_measured_where_it_is_the_only_attack():
+    planned = perturbations(made(attacks=["autoattack"], epsilon=[0.1], noises=["salt"]))
+    assert [entry.name for entry in measurable(planned)] == ["autoattack", "salt"]
+
+
+@pytest.mark.parametrize("attack", ["layer-pgd", {"name": "pgd", "layer": "fc"}])
+def test_a_layer_belongs_to_layer_attacks_and_to_no_others(attack):
+    with pytest.raises(ProfileError, match="layer"):
+        perturbations(made(attacks=[attack]))

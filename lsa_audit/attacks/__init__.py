@@ -11,6 +11,14 @@ PGD_STEP_SHARE = 0.25
 EVERY_NORM: tuple[Norm, ...] = ("linf", "l2", "l1")
 
 
+MOST_QUERIES = 5_000
+
+
+def cascade_queries(passes: int) -> int:
+    """How many of a cascade's passes go to Square: half, at least 1 and at most the published 5,000."""
+    return min(max(passes // 2, 1), MOST_QUERIES)
+
+
 @dataclass(frozen=True)
 class Entry:
     """What is known about an attack without running it.

@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor
 
-from . import apgd, fab, square
+from . import MOST_QUERIES, apgd, cascade_queries, fab, square
 from .base import Attack
 from .draws import Draws
 from .target import StageCount, Target
@@ -37,7 +37,7 @@ STANDARD = (
     Member("apgd-ce", apgd.run_ce, steps=LONGEST),
     Member("apgd-t", apgd.run_targeted, steps=LONGEST, classes=CLASSES),
     Member("fab-t", fab.run, steps=LONGEST, classes=CLASSES),
-    Member("square", square.run, steps=5000),
+    Member("square", square.run, steps=MOST_QUERIES),
 )
 
 
@@ -119,7 +119,7 @@ def cascade(passes: int) -> tuple[Member, ...]:
     >>> [(member.name, member.steps, member.classes) for member in cascade(3000)]
     [('apgd-ce', 50, 0), ('apgd-t', 50, 9), ('square', 1500, 0)]
     """
-    queries = min(max(passes // 2, 1), STANDARD[-1].steps)
+    queries = cascade_queries(passes)
     first = min(max(passes // 60, SHORTEST // 2), STANDARD[0].steps)
     left = passes - queries - GRADIENT_PASSES * first
     chosen = [Member("apgd-ce", apgd.run_ce, steps=first)]
