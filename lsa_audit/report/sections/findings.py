@@ -1,4 +1,4 @@
-"""The findings, those of one rule and level as one entry: what breaks an attack breaks it at every epsilon."""
+"""The findings; signs of failed attacks of one rule and level are one entry: there are many where attacks break."""
 
 from __future__ import annotations
 
@@ -51,12 +51,13 @@ def section(record: AuditRecord) -> Section:
 
 
 def entries(record: AuditRecord) -> tuple[Entry, ...]:
-    """What the rules found, errors first, else in the record's order."""
-    groups: dict[tuple[Level, str], list[Finding]] = {}
+    """What the rules found, errors first, else in the record's order; only signs of failed attacks are folded."""
+    groups: dict[tuple[Level, str, str], list[Finding]] = {}
     for level in LEVELS:
         for finding in record.findings:
             if finding.level == level:
-                groups.setdefault((level, finding.rule), []).append(finding)
+                apart = "" if finding.group == "attack-health" else finding.message
+                groups.setdefault((level, finding.rule, apart), []).append(finding)
     return tuple(_entry(record, group) for group in groups.values())
 
 

@@ -16,7 +16,10 @@ def table(record: AuditRecord) -> Table:
 
 
 def about(subjects: Sequence[str], rule: str = "zero-gradients") -> tuple[Finding, ...]:
-    return tuple(Finding(rule=rule, level="error", subject=name, message=f"On {name}.") for name in subjects)
+    return tuple(
+        Finding(rule=rule, group="attack-health", level="error", subject=name, message=f"On {name}.")
+        for name in subjects
+    )
 
 
 def test_findings_are_sorted_by_gravity(samples: dict[str, AuditRecord]) -> None:
@@ -43,6 +46,11 @@ def test_findings_of_a_rule_and_level_share_a_row(samples: dict[str, AuditRecord
 def test_a_few_more_are_all_named() -> None:
     (entry,) = findings.entries(build(findings=about(("a", "b", "c"))))
     assert entry.sentence == "On a. And 2 more: b, c."
+
+
+def test_what_attacks_found_is_never_folded() -> None:
+    found = tuple(Finding(rule="vulnerable-layers", level="note", subject="fc", message=f"On {name}.") for name in "ab")
+    assert [entry.sentence for entry in findings.entries(build(findings=found))] == ["On a.", "On b."]
 
 
 def test_more_about_the_same_are_counted() -> None:
