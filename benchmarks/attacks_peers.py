@@ -183,11 +183,6 @@ CONTESTANTS: dict[str, dict[str, Contestant]] = {
         "pyautoattack": Contestant(
             _pyautoattack(version="standard"), '`AutoAttack(version="standard")`', "pyautoattack"
         ),
-        "torchattacks": Contestant(
-            _torchattacks("AutoAttack", version="standard", n_classes=10, seed=SEED),
-            '`AutoAttack(version="standard")`, whose APGD and FAB run 10 steps, not 100',
-            "torchattacks",
-        ),
     },
 }
 """Subject's attack -> name -> contestant."""

@@ -45,6 +45,7 @@ class Net:
     epsilon: float
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    samples: int = 200
 
 
 NETS: dict[str, Net] = {
@@ -64,6 +65,7 @@ NETS: dict[str, Net] = {
         8 / 255,
         (0.485, 0.456, 0.406),
         (0.229, 0.224, 0.225),
+        samples=100,
     ),
 }
 
@@ -104,7 +106,7 @@ SUBJECTS: dict[str, Subject] = {
     subject.name: subject
     for subject in (
         Subject("pgd", samples=64, warm_up=None),
-        *(Subject(attack, net) for attack in ("apgd-ce", "autoattack") for net in NETS),
+        *(Subject(attack, net, samples=NETS[net].samples) for attack in ("apgd-ce", "autoattack") for net in NETS),
     )
 }
 

@@ -177,9 +177,11 @@ def _begin(start: Tensor, scene: _Scene) -> _Search:
 def _advance(search: _Search, scene: _Scene, *, first: bool) -> None:
     current, ball = search.current, scene.ball
     size = column(search.step_size, current)
-    moved = ball.project(current + size * steepest(search.gradient, ball.budget.norm))
+    moved = ball.project(torch.addcmul(current, size, steepest(search.gradient, ball.budget.norm)))
     if not first:
-        moved = ball.project(current + MOMENTUM * (moved - current) + (1 - MOMENTUM) * (current - search.previous))
+        inertia = 1 - MOMENTUM
+        ahead = torch.lerp(current, moved, MOMENTUM).add_(current, alpha=inertia).sub_(search.previous, alpha=inertia)
+        moved = ball.project(ahead)
     gradient, loss = scene.gradient(moved)
     rose = loss > search.loss
     scene.target.climbed(scene.rows, rose)

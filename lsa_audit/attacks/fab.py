@@ -71,7 +71,7 @@ def _walk(target: Target, rows: Tensor, aims: Tensor, found: _Found) -> None:
         if not len(rows):
             return
         current = _step(target, clean, current, rows, aims)
-        fooling = (target.logits(current, rows).argmax(1) != target.labels[rows]).nonzero().flatten()
+        fooling = (target.logits(current, rows).argmax(1) != target.labels_of(rows)).nonzero().flatten()
         if len(fooling):
             change = current[fooling] - clean[fooling]
             found.keep(places[fooling], current[fooling], lengths(change, target.budget.norm).flatten())
@@ -87,5 +87,5 @@ def _step(target: Target, clean: Tensor, here: Tensor, rows: Tensor, classes: Te
     from_clean = shortest(start, normals, torch.linalg.vecdot(normals, flat - start) - value, norm)
     far, near = (lengths(change, norm).clamp_min(SMALLEST) for change in (from_here, from_clean))
     bias = (far / (far + near)).clamp_max(LARGEST_BIAS)
-    moved = torch.lerp(flat.add(from_here, alpha=OVERSHOOT), start.add(from_clean, alpha=OVERSHOOT), bias)
-    return moved.clamp(0.0, 1.0).view_as(here)
+    towards_here, towards_clean = from_here.mul_(OVERSHOOT).add_(flat), from_clean.mul_(OVERSHOOT).add_(start)
+    return towards_here.lerp_(towards_clean, bias).clamp_(0.0, 1.0).view_as(here)

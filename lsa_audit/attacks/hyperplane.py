@@ -53,26 +53,33 @@ def _fewest(weights: Tensor, room: Tensor, goal: Tensor) -> Tensor:
 
 
 def _shortest(points: Tensor, normals: Tensor, wanted: Tensor, norm: Norm) -> Tensor:
-    largest = normals.abs().amax(1).clamp_min(torch.finfo(normals.dtype).tiny)
-    signed = normals * (torch.where(wanted < 0, -1.0, 1.0) / largest)[:, None]
+    smallest = torch.finfo(normals.dtype).tiny
+    sides = torch.where(wanted < 0, -1.0, 1.0)
+    goal = wanted.abs()
+    if norm == "l2":
+        # Squares of tiny gradients would vanish.
+        largest = normals.abs().amax(1).clamp_min(smallest)
+        sides, goal = sides / largest, goal / largest
+    signed = normals * sides[:, None]
     weights = signed.abs()
-    room = torch.where(signed > 0, 1 - points, points)
-    goal = wanted.abs() / largest
+    room = (signed > 0).to(points.dtype).sub_(points).abs_()
     if norm == "l1":
-        return signed.sign() * _fewest(weights, room, goal)
-    tolerance = CLOSE * torch.finfo(normals.dtype).eps * goal
+        return signed.sign_().mul_(_fewest(weights, room, goal))
     rates = None if norm == "linf" else weights
-    radius = torch.zeros_like(goal)
+    tolerance = CLOSE * torch.finfo(normals.dtype).eps * goal
+    radius, moved, missing = torch.zeros_like(goal), torch.zeros_like(room), goal
     for _ in range(ROUNDS):
         reach = radius[:, None] if rates is None else radius[:, None] * rates
-        free = reach < room
-        missing = goal - torch.linalg.vecdot(weights, torch.minimum(reach, room))
-        slope = torch.linalg.vecdot(weights, free.to(weights.dtype) if rates is None else rates * free)
+        free = (reach < room).to(weights.dtype)
+        slope = torch.linalg.vecdot(weights, free if rates is None else free.mul_(rates))
         working = (missing > tolerance) & (slope > 0)
         if not working.any():
             break
-        radius = torch.where(working, radius + missing / slope.clamp_min(TINY), radius)
-    moved = torch.minimum(radius[:, None].expand_as(room) if rates is None else radius[:, None] * rates, room)
-    # Where not even the farthest corner is enough, every pixel that counts goes there.
-    stuck = (goal - torch.linalg.vecdot(weights, moved) > tolerance)[:, None]
-    return signed.sign() * torch.where(stuck, room, moved)
+        radius = torch.where(working, radius + missing / slope.clamp_min(smallest), radius)
+        moved = torch.minimum(radius[:, None] if rates is None else radius[:, None] * rates, room)
+        missing = goal - torch.linalg.vecdot(weights, moved)
+    stuck = missing > tolerance
+    if stuck.any():
+        # Where not even the farthest corner is enough, every pixel that counts goes there.
+        moved = torch.where(stuck[:, None], room, moved)
+    return signed.sign_().mul_(moved)

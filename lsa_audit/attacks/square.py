@@ -62,8 +62,9 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:
         tried = move(ball, best, numbers[:, step], _share(step, budget.steps))
         found = _margins(target, tried, rows)
         better = (found < margins).nonzero().flatten()
-        best[better] = tried[better]
-        margins[better] = found[better]
+        if len(better):
+            best[better] = tried[better]
+            margins = torch.minimum(margins, found)
     ended[places] = best
     return ended.view(len(ended), *target.images.shape[1:])
 
@@ -75,9 +76,10 @@ def _as_maps(images: Tensor) -> Tensor:
 def _margins(target: Target, maps: Tensor, rows: Tensor) -> Tensor:
     """Logit of the label minus the largest other one, [n]."""
     logits = target.logits(maps.view(len(maps), *target.images.shape[1:]), rows)
-    labels = target.labels[rows][:, None]
-    others = logits.scatter(1, labels, -math.inf).amax(1)
-    return logits.gather(1, labels).flatten() - others
+    labels = target.labels_of(rows)[:, None]
+    right = logits.gather(1, labels)
+    # The logits are the target's answer to this query alone, so they may be changed.
+    return right.flatten() - logits.scatter_(1, labels, -math.inf).amax(1)
 
 
 def _share(step: int, steps: int) -> float:
@@ -144,8 +146,8 @@ def _move_square(ball: Ball, best: Tensor, numbers: Tensor, share: float) -> Ten
     """The window's pixels go to one side of the ball, channel by channel."""
     side = max(round(math.sqrt(share * best.shape[2] * best.shape[3])), 1)
     window = _Window.draw(best, side, numbers[:, :2])
-    up = (numbers[:, PLACES:] >= 0.5)[:, :, None, None]
-    return window.place(best, torch.where(up, window.cut(ball.high), window.cut(ball.low)))
+    moved = window.cut(ball.images) + ball.budget.epsilon * _signs(numbers[:, PLACES:])[:, :, None, None]
+    return window.place(best, moved.clamp_(0.0, 1.0))
 
 
 def _bump_grid(clean: Tensor, draws: Draws, epsilon: float) -> Tensor:

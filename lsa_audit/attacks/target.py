@@ -99,11 +99,13 @@ class Target:
         self.fooled = self.wrong_before.clone()
         self.distance = torch.full_like(blank, torch.inf).where(~self.fooled, 0.0)
         self.fooled_at = blank.int()
-        self.largest = blank.clone()
+        self.largest = torch.full_like(blank, torch.inf).where(self.wrong_before, 0.0)
         self.broken = blank.bool()
         self.rises = blank.clone()
         self.climbs = blank.clone()
         self._calls = 0
+        self._falls = 0
+        self._seen_rows: tuple[Tensor, Tensor, int] | None = None
         self._all_strong = False
         self._clean_activation: Tensor | None = None
 
@@ -111,7 +113,19 @@ class Target:
         """Those of `rows` that still need work: all of them when the whole budget is to be spent."""
         if self.budget.spend_all:
             return rows
-        return rows[~(self.wrong_before if self.budget.nearest else self.fooled)[rows]]
+        if self._seen_rows is not None and self._seen_rows[0] is rows and self._seen_rows[2] == self._falls:
+            return rows
+        left = rows[~(self.wrong_before if self.budget.nearest else self.fooled)[rows]]
+        # Attacks ask at every step, and mostly nothing has changed since.
+        if len(left) == len(rows):
+            self._seen_rows = (rows, self.labels[rows], self._falls)
+        return left
+
+    def labels_of(self, rows: Tensor) -> Tensor:
+        """The labels of `rows`."""
+        if self._seen_rows is not None and self._seen_rows[0] is rows:
+            return self._seen_rows[1]
+        return self.labels[rows]
 
     def logits(self, images: Tensor, rows: Tensor) -> Tensor:
         """Logits [n, K] without gradients."""
@@ -130,7 +144,7 @@ class Target:
         Targets [n] are classes; None: the labels.
         Cost: one forward and one backward an image; no gradients of parameters.
         """
-        labels = self.labels[rows]
+        labels = self.labels_of(rows)
         with torch.enable_grad():
             leaf = images.detach().requires_grad_(True)
             with self._casting():
@@ -181,13 +195,15 @@ class Target:
     def forget(self, rows: Tensor) -> None:
         """These rows, [N] bool, did not fall after all."""
         self.fooled &= ~rows
+        self._falls += 1
         self.distance[rows] = torch.inf
         self.fooled_at[rows] = 0
 
     def climbed(self, rows: Tensor, rose: Tensor) -> None:
         """An attack that raises an objective step by step tells whether a step did, for each of `rows`."""
-        self.rises[rows] += rose.float()
-        self.climbs[rows] += 1
+        steps = rose.float()
+        self.rises.index_add_(0, rows, steps)
+        self.climbs.index_add_(0, rows, torch.ones_like(steps))
 
     def _derive(self, values: Tensor, leaf: Tensor, *, keep: bool = False) -> Tensor | None:
         """Gradient of the sum of the values; None where they do not depend on the images."""
@@ -217,10 +233,9 @@ class Target:
         """Keep the first (or nearest) image of each row that is misclassified and inside the ball."""
         self._calls += 1
         self.classes = logits.shape[1]
-        wrong = logits.argmax(1) != self.labels[rows]
-        if not self.budget.nearest:
-            wrong &= ~self.fooled[rows]
-        found = wrong.nonzero().flatten()
+        found = (logits.argmax(1) != self.labels_of(rows)).nonzero().flatten()
+        if len(found) and not self.budget.nearest:
+            found = found[~self.fooled[rows[found]]]
         if not len(found):
             return
         here, tried = rows[found], images[found].detach()
@@ -228,6 +243,7 @@ class Target:
         distance = lengths(tried - clean, self.budget.norm).flatten()
         better = inside(tried, clean, self.budget) & (distance < self.distance[here])
         here = here[better]
+        self._falls += 1
         self.best[here] = tried[better]
         self.distance[here] = distance[better]
         self.fooled[here] = True
