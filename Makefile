@@ -8,13 +8,14 @@ ORACLES := .venv.oracles
 BENCH := .venv.bench
 STAMP := $(VENV)/.installed-$(ONNX)
 
-.PHONY: help demo test test-slow test-oracles bench lint check clean
+.PHONY: help demo test test-slow test-oracles bench bench-dropout lint check clean
 help:
 	@echo "make demo   set up and scan the built-in model"
 	@echo "make test   set up and run the tests"
 	@echo "make test-slow   set up and run the slow tests: many architectures, whole scans on real data"
 	@echo "make test-oracles   compare the attacks with an independent implementation"
 	@echo "make bench  compare speed and strength of the attacks with peers (hours; BENCH_ARGS=...)"
+	@echo "make bench-dropout   the same for the dropping of neurons"
 	@echo "make lint   ruff and mypy"
 	@echo "make check  all of these, as CI does"
 
@@ -32,7 +33,7 @@ test-slow: $(STAMP)
 $(ORACLES): PEERS := "torchattacks>=3.5" "foolbox>=3.3" "pyautoattack>=0.2" eagerpy GitPython gitdb smmap requests \
 	urllib3 charset-normalizer certifi idna
 $(BENCH): PEERS := "torchattacks>=3.5" "foolbox>=3.3" "adversarial-robustness-toolbox>=1.20" "pyautoattack>=0.2" \
-	eagerpy GitPython gitdb smmap requests urllib3 charset-normalizer certifi idna six
+	"captum>=0.7" tqdm eagerpy GitPython gitdb smmap requests urllib3 charset-normalizer certifi idna six
 $(ORACLES) $(BENCH): $(STAMP)
 	rm -rf $@
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ $(PEERS)
@@ -42,6 +43,9 @@ test-oracles: $(ORACLES)
 
 bench: $(BENCH)
 	PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.attacks $(BENCH_ARGS)
+
+bench-dropout: $(BENCH)
+	PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.dropout $(BENCH_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

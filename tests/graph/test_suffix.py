@@ -1,0 +1,413 @@
+"""What runs again behind a layer gives the logits of a whole forward, whatever crosses the cut."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from lsa_audit.graph import taps
+from lsa_audit.graph.base import Graph, Layer, Layout
+from lsa_audit.graph.cut import Section, find_cut
+from lsa_audit.graph.stacking import PerImage, Unstackable, chosen, find_crossing, repeated, stack_size
+from lsa_audit.graph.suffix import Rerun, Suffix, Whole, rerun
+from lsa_audit.graph.walker import walk
+
+from .networks import (
+    EXPORTED,
+    BatchCoupled,
+    DataDependent,
+    Mlp,
+    Residual,
+    SharedWeights,
+    Transformer,
+    images_for,
+    model_of,
+    randomise,
+)
+
+COUNT = 5
+TOLERANCE = 1e-5
+
+
+class SideInputs(nn.Module):
+    """Behind `inner`: the image itself, a value from before, one from beside, constants, and the batch size."""
+
+    shape = (6,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.inner = nn.Linear(6, 6)
+        self.beside = nn.Linear(6, 6)
+        self.token = nn.Parameter(torch.randn(1, 6))
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        before = functional.relu(self.first(x))
+        inner = functional.relu(self.inner(before))
+        beside = self.beside(before) * torch.arange(6)
+        token = self.token.expand(len(x), -1)
+        rows = torch.stack([inner * x, beside + before, token], dim=1).reshape(3 * len(x), 6)
+        return self.head(rows.view(len(x), 3, 6).tanh().sum(1))
+
+
+class Alternating(nn.Module):
+    """A value [S * N, E] in which the images alternate crosses the cut behind `inner`."""
+
+    shape = (4, 6)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.inner = nn.Linear(6, 6)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = self.first(x.transpose(0, 1)).reshape(4 * len(x), 6)
+        mixed = torch.sigmoid(self.inner(flat)) * flat
+        weights = torch.arange(1, 5).view(4, 1, 1)
+        return self.head((mixed.view(4, len(x), 6) * weights).sum(0))
+
+
+class Transposed(nn.Module):
+    """Neurons come before the images: [U, N] behind the activation."""
+
+    shape = (6,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(6, 5)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.inner(x).transpose(0, 1)).transpose(0, 1))
+
+
+class Recurrent(nn.Module):
+    """Zeros of the batch size cross the cut behind `inner`."""
+
+    shape = (4, 6)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(6, 5)
+        self.lstm = nn.LSTM(5, 5, batch_first=True)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.lstm(torch.tanh(self.inner(x)))[0][:, -1])
+
+
+class Numbered(nn.Module):
+    """Behind `inner`, the images are numbered: the numbers of three images are not those of two images and one."""
+
+    shape = (4,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.inner(x))
+        return self.head(hidden + 0 * hidden * torch.arange(len(x)).view(-1, 1))
+
+
+@functools.cache
+def walked(network: type[nn.Module]) -> tuple[Graph, dict[str, Layer]]:
+    torch.manual_seed(0)
+    built = network()
+    graph = walk(model_of(randomise(built).requires_grad_(False)), images_for(built))
+    return graph, {layer.info.name: layer for layer in graph.layers}
+
+
+def whole(graph: Graph, layer: Layer, images: Tensor, neuron: int, fill: float) -> Tensor:
+    def drop(value: Tensor) -> Tensor:
+        return taps.with_neuron(layer, value, neuron, fill)
+
+    with torch.no_grad():
+        return taps.run(graph, images, {layer.info.name: drop}, at="drop_site")
+
+
+def close(found: Tensor, expected: Tensor) -> bool:
+    """For each image [K], relative to its largest logit; the verdict is the same."""
+    error = (found - expected).abs().amax(-1) / expected.abs().amax(-1)
+    return bool((error <= TOLERANCE).all()) and torch.equal(found.argmax(-1), expected.argmax(-1))
+
+
+def check(graph: Graph, layer: Layer, images: Tensor, most: int, limit_bytes: int | None = None) -> Rerun:
+    """Up to `most` neurons set to numbers of their own, on all images and on some, against whole forwards."""
+    runner = rerun(graph, layer, limit_bytes)
+    kept = runner.keep(images)
+    neurons = sorted({int(index) for index in torch.linspace(0, (layer.info.neurons or 0) - 1, most)})
+    fill = torch.linspace(0, 0.5, len(neurons))
+    rows = torch.tensor([3, 0, 2])
+    found, some = runner.drop(kept, neurons, fill), runner.drop(kept, neurons, fill, rows)
+    assert found.shape[:2] == (len(neurons), len(images))
+    for position, neuron in enumerate(neurons):
+        expected = whole(graph, layer, images, neuron, float(fill[position]))
+        assert close(found[position], expected), f"{layer.info.name} {neuron}"
+        assert close(some[position], expected[rows]), f"{layer.info.name} {neuron}, some images"
+    with torch.no_grad():
+        assert close(runner.finish(kept), taps.run(graph, images, {})), layer.info.name
+    return runner
+
+
+@pytest.mark.parametrize(
+    "network",
+    [case.network for case in EXPORTED] + [SideInputs, Alternating, Transposed, Recurrent],
+    ids=lambda network: network.__name__,
+)
+def test_logits_are_those_of_a_whole_forward(network: type[nn.Module]):
+    graph, _ = walked(network)
+    images = images_for(network, COUNT, seed=4)
+    for layer in graph.layers:
+        if layer.info.neurons is not None:
+            runner = check(graph, layer, images, 4)
+            assert runner.exact_suffix, layer.info.name
+            assert runner.stackable, layer.info.name
+
+
+def test_a_dropped_neuron_moves_the_logits():
+    graph, layers = walked(Residual)
+    runner = rerun(graph, layers["layers.0.conv1"])
+    kept = runner.keep(images_for(Residual, COUNT))
+    assert not torch.allclose(runner.drop(kept, [1])[0], runner.finish(kept), rtol=1e-3)
+
+
+def test_memory_sets_how_many_neurons_go_through_at_once(monkeypatch):
+    graph, layers = walked(Transformer)
+    images = images_for(Transformer, COUNT)
+    layer = layers["patch"]
+    sizes = []
+    run = Suffix._run
+
+    def noted(self: Suffix, kept: Any, neurons: Any, *others: Any) -> Tensor:
+        sizes.append(len(neurons))
+        return run(self, kept, neurons, *others)
+
+    monkeypatch.setattr(Suffix, "_run", noted)
+    for limit_bytes, expected in ((1, [1] * 8), (2**30, [8])):
+        runner = rerun(graph, layer, limit_bytes)
+        kept = runner.keep(images)
+        sizes.clear()
+        runner.drop(kept, range(8))
+        assert sizes == expected
+    assert check(graph, layer, images, 8, limit_bytes=1).stackable
+
+
+def test_a_run_of_one_neuron_leaves_what_was_kept():
+    graph, layers = walked(Residual)
+    for layer in layers.values():
+        runner = rerun(graph, layer)
+        kept = runner.keep(images_for(Residual, COUNT))
+        before = {node: value.clone() for node, value in kept.values.items() if isinstance(value, Tensor)}
+        runner.drop(kept, [0], 9.0)
+        assert all(torch.equal(kept.values[node], value) for node, value in before.items()), layer.info.name
+
+
+@pytest.mark.parametrize("network", [Numbered, BatchCoupled], ids=lambda network: network.__name__)
+def test_where_copies_cannot_be_told_apart_neurons_are_dropped_one_by_one(network: type[nn.Module]):
+    graph, layers = walked(network)
+    layer = layers["inner" if network is Numbered else "first"]
+    runner = check(graph, layer, images_for(network, COUNT, seed=2), 3)
+    assert runner.exact_suffix
+    assert not runner.stackable
+
+
+@pytest.mark.parametrize("wrong", [None, PerImage(1)], ids=["no growth", "another size"])
+def test_a_wrong_belief_about_the_batch_shows_when_copies_are_tried(monkeypatch, wrong):
+    def believe(pair: Any, triple: Any, dependent: bool) -> Any:
+        return wrong if isinstance(pair, int) else find_crossing(pair, triple, dependent)
+
+    graph, layers = walked(SideInputs)
+    monkeypatch.setattr("lsa_audit.graph.suffix.find_crossing", believe)
+    assert not check(graph, layers["inner"], images_for(SideInputs, COUNT), 3).stackable
+
+
+def test_stacked_logits_that_differ_are_not_believed(monkeypatch):
+    def roll(value: Tensor, *others: Any) -> Tensor:
+        return repeated(value, *others).roll(1, 0)
+
+    graph, layers = walked(SideInputs)
+    before = rerun(graph, layers["inner"])
+    before.keep(images_for(SideInputs, COUNT))
+    monkeypatch.setattr("lsa_audit.graph.suffix.repeated", roll)
+    after = rerun(graph, layers["inner"])
+    after.keep(images_for(SideInputs, COUNT))
+    assert (before.stackable, after.stackable) == (True, False)
+
+
+def test_a_model_that_runs_as_modules_is_run_whole():
+    graph, layers = walked(DataDependent)
+    images = images_for(DataDependent, COUNT)
+    for name in ("stem", "layers.0.0", "fc"):
+        runner = check(graph, layers[name], images, 3)
+        assert isinstance(runner, Whole)
+        assert not runner.exact_suffix
+        assert runner.stackable
+        assert runner.flops == sum(layer.info.flops for layer in graph.layers)
+    assert all(not module._forward_hooks for module in graph.module.modules())
+
+
+def test_a_layer_that_the_logits_do_not_depend_on_is_not_run():
+    graph, layers = walked.__wrapped__(Residual)
+    module = graph.module
+    assert isinstance(module, fx.GraphModule)
+    nodes = {node.name: node for node in module.graph.nodes}
+    with module.graph.inserting_after(nodes[layers["stem"].site]):
+        idle = module.graph.call_function(torch.ops.aten.relu.default, (nodes[layers["stem"].site],))
+    layer = replace(layers["stem"], drop_site=idle.name)
+    runner = check(replace(graph, layers=(layer,)), layer, images_for(Residual, COUNT), 4)
+    assert runner.flops == 0
+    cut = find_cut(module.graph, idle.name)
+    assert not cut.reached
+    assert cut.suffix == cut.crossing == ()
+
+
+def test_the_cut_holds_what_is_needed_and_no_more():
+    graph, layers = walked(SideInputs)
+    module = graph.module
+    assert isinstance(module, fx.GraphModule)
+    cut = find_cut(module.graph, layers["inner"].drop_site)
+    sites = {layers[name].site for name in ("first", "beside")}
+    assert sites <= {node.name for node in cut.prefix}
+    assert not {*cut.prefix} & {*cut.suffix}
+    assert cut.site in cut.prefix
+    assert cut.suffix[-1] is cut.logits
+    assert all({*node.all_input_nodes} <= {cut.site, *cut.crossing, *cut.suffix} for node in cut.suffix)
+    # The normalised image and the sum that holds `beside`; token, sizes and weights do not depend on the images.
+    assert len(cut.dependent) == 2
+    assert {str(node.target) for node in cut.crossing if node.op == "get_attr"} == {
+        "network.head.weight",
+        "network.head.bias",
+    }
+
+
+def test_a_section_frees_what_nobody_reads_any_more():
+    graph, layers = walked(Residual)
+    module = graph.module
+    assert isinstance(module, fx.GraphModule)
+    cut = find_cut(module.graph, layers["layers.0.conv1"].drop_site)
+    held = []
+    values: dict[fx.Node, Any] = {cut.images: images_for(Residual)}
+    wanted = (cut.site, *cut.crossing)
+    Section(module, cut.prefix, wanted).run(values, lambda now: held.append(len(now)))
+    assert set(values) == set(wanted)
+    Section(module, cut.suffix, (cut.logits,)).run(values, lambda now: held.append(len(now)))
+    assert set(values) == {cut.logits}
+
+
+def test_flops_are_those_of_the_layers_behind():
+    graph, layers = walked(Residual)
+    behind = ("layers.0.conv2", "layers.1.conv1", "layers.1.conv2", "fc")
+    assert rerun(graph, layers["layers.0.conv1"]).flops == sum(layers[name].info.flops for name in behind) > 0
+    assert rerun(graph, layers["fc"]).flops == 0
+
+
+def test_a_layer_without_neurons_and_a_neuron_that_is_not_there_are_refused():
+    graph, layers = walked(Transformer)
+    with pytest.raises(ValueError, match="no neuron dimension"):
+        rerun(graph, layers["plain.softmax"])
+    graph, layers = walked(Mlp)
+    runner = rerun(graph, layers["0"])
+    with pytest.raises(IndexError):
+        runner.drop(runner.keep(images_for(Mlp)), [8])
+
+
+def test_nothing_stays_behind():
+    network = randomise(SharedWeights())
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    graph = walk(model_of(network), images_for(network))
+    runner = rerun(graph, graph.layers[0])
+    logits = runner.drop(runner.keep(images_for(network)), [0, 1])
+    assert not logits.requires_grad
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("pair", "triple", "dependent", "expected"),
+    [
+        (torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [3.0], [2.0]]), True, Layout(0)),
+        (torch.ones(2, 4), torch.ones(3, 4), False, Layout(0)),
+        (torch.ones(4), torch.ones(4), False, None),
+        (8, 12, False, PerImage(4)),
+        (7, 7, False, None),
+        (0.5, 0.5, False, None),
+    ],
+)
+def test_how_values_grow_with_the_batch(pair: Any, triple: Any, dependent: bool, expected: Any):
+    assert find_crossing(pair, triple, dependent) == expected
+
+
+@pytest.mark.parametrize(
+    ("pair", "triple"),
+    [
+        (torch.ones(4), torch.ones(4)),
+        (torch.tensor([0, 1]), torch.tensor([0, 1, 2])),
+        (3, 4),
+        ((torch.ones(2),), (torch.ones(3),)),
+    ],
+    ids=["an image-dependent value of one size", "numbers of images", "one more than images", "several values"],
+)
+def test_values_whose_growth_is_unknown(pair: Any, triple: Any):
+    with pytest.raises(Unstackable):
+        find_crossing(pair, triple, True)
+
+
+def test_copies_and_choices_of_images():
+    # Two repetitions around three images of two rows each: value 100 * repetition + 10 * image + row.
+    value = torch.tensor([100 * outer + 10 * image + row for outer in (0, 1) for image in (0, 1, 2) for row in (0, 1)])
+    twice = repeated(value, Layout(0, 2), 3, 2)
+    assert twice.tolist() == [*value[:6].tolist() * 2, *value[6:].tolist() * 2]
+    assert chosen(value, Layout(0, 2), 3, torch.tensor([2, 0])).tolist() == [20, 21, 0, 1, 120, 121, 100, 101]
+    once = repeated(value, Layout(0, 2), 3, 1)
+    once[0] = 7
+    assert value[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "neurons", "image_bytes", "limit_bytes", "expected"),
+    [(64, 10, 100, 64 * 100 * 4, 4), (64, 9, 100, 64 * 100 * 8, 5), (64, 3, 100, 10**9, 3), (64, 3, 100, 1, 1)],
+    ids=["four chunks' room", "evenly", "no more than there are", "at least one"],
+)
+def test_how_many_neurons_go_at_once(rows: int, neurons: int, image_bytes: int, limit_bytes: int, expected: int):
+    assert stack_size(rows, neurons, image_bytes, limit_bytes) == expected
+
+
+QUICK = (("resnet18", 32, 12),)
+SLOW = (
+    ("resnet18", 32, 2),
+    ("densenet121", 64, 25),
+    ("vit_tiny_patch16_224", 64, 8),
+    ("swin_tiny_patch4_window7_224", 56, 12),
+    ("mobilenetv3_small_100", 64, 11),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "every", "neurons", "count"),
+    [
+        *((*entry, 3, 5) for entry in QUICK),
+        *(pytest.param(*entry, 8, 16, marks=pytest.mark.slow) for entry in SLOW),
+    ],
+)
+def test_timm_models(name: str, size: int, every: int, neurons: int, count: int):
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    arguments = {"img_size": size} if name.startswith(("vit", "swin")) else {}
+    network = randomise(timm.create_model(name, pretrained=False, num_classes=10, **arguments))
+    images = torch.rand((count, 3, size, size), generator=torch.Generator().manual_seed(1))
+    graph = walk(model_of(network.requires_grad_(False)), images[:3])
+    layers = [layer for layer in graph.layers if layer.info.neurons is not None]
+    for layer in layers[::every]:
+        runner = check(graph, layer, images, neurons)
+        assert runner.exact_suffix, layer.info.name
+        assert runner.stackable, layer.info.name
