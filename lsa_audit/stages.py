@@ -254,15 +254,13 @@ def examine(
     """What the clean logits [N, K], a repeated forward, and an unbounded attack on what withstood say of the model."""
     module = scene.model.module
     _, first = next(scene.batches())
-    gradient_attacks = [
-        entry.perturbation
+    attacked = any(
+        entry.perturbation.kind == "attack" and ATTACKS[entry.perturbation.name].gradients
         for entry in verdicts.values()
-        if entry.perturbation.kind == "attack" and ATTACKS[entry.perturbation.name].gradients
-    ]
+    )
     trial = None
-    if gradient_attacks:
-        parts = _withstood(scene, verdicts, health.UNBOUNDED_IMAGES)
-        trial = health.unbounded(module, parts, seed)
+    if attacked:
+        trial = health.unbounded(module, _withstood(scene, verdicts, health.UNBOUNDED_IMAGES), seed)
     return ModelHealth(
         outputs=health.outputs_are(logits),
         saturated=int(health.saturated(logits).sum()),
