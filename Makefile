@@ -8,12 +8,13 @@ ORACLES := .venv.oracles
 BENCH := .venv.bench
 STAMP := $(VENV)/.installed-$(ONNX)
 
-.PHONY: help demo test test-slow test-oracles bench bench-dropout lint check clean
+.PHONY: help demo test test-slow test-oracles test-oracles-slow bench bench-dropout lint check clean
 help:
 	@echo "make demo   set up and scan the built-in model"
 	@echo "make test   set up and run the tests"
 	@echo "make test-slow   set up and run the slow tests: many architectures, whole scans on real data"
-	@echo "make test-oracles   compare the attacks with an independent implementation"
+	@echo "make test-oracles   compare the attacks with independent implementations"
+	@echo "make test-oracles-slow   the whole of AutoAttack on three real networks (minutes)"
 	@echo "make bench  compare speed and strength of the attacks with peers (hours; BENCH_ARGS=...)"
 	@echo "make bench-dropout   the same for the dropping of neurons"
 	@echo "make lint   ruff and mypy"
@@ -39,7 +40,10 @@ $(ORACLES) $(BENCH): $(STAMP)
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ $(PEERS)
 
 test-oracles: $(ORACLES)
-	PYTHONPATH=$(ORACLES) $(BIN)/python -m pytest -m oracles $(PYTEST_ARGS)
+	PYTHONPATH=$(ORACLES) $(BIN)/python -m pytest -m "oracles and not slow" $(PYTEST_ARGS)
+
+test-oracles-slow: $(ORACLES)
+	PYTHONPATH=$(ORACLES) $(BIN)/python -m pytest -m "oracles and slow" $(PYTEST_ARGS)
 
 bench: $(BENCH)
 	PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.attacks $(BENCH_ARGS)

@@ -98,6 +98,7 @@ def test_targeted_members_are_as_strong_within_two_images(torchattacks, scene, n
 
 
 @pytest.mark.realdata
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("net", "epsilon"), [("mnist_cnn_a_adv", 0.3), ("cifar_cnn_a_adv", 2 / 255), ("cifar_cnn_a_adv", 8 / 255)]
