@@ -30,7 +30,7 @@ from .probes.dropout import DropoutProbe, first_layer
 from .probes.sustainability import SustainabilityProbe
 from .profile import Profile, build, read
 from .progress import Progress, Silent
-from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, Skipped
+from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, Skipped, Sweep
 from .runtime import batch_size_on, choose_threads, runtime
 from .stages import (
     WALK_IMAGES,
@@ -46,7 +46,7 @@ from .stages import (
     predict,
     take_reference,
 )
-from .statistics import estimate
+from .statistics import Floats, estimate
 from .units import format_percent
 from .verdicts import Verdicts, sweeps
 
@@ -156,8 +156,9 @@ def audit(
             progress.message(_clean_message(label_info, clean))
 
             clock.enter("attack_and_measure")
-            measured = measurable(planned) if layers else ()
-            dropped = _dropout_perturbation(measurable(planned)) if neuron_layers else None
+            budgeted = measurable(planned)
+            measured = budgeted if layers else ()
+            dropped = _dropout_perturbation(budgeted) if neuron_layers else None
             if neuron_layers and dropped is None:
                 neuron_skips, neuron_layers = (*neuron_skips, NO_IMAGES), ()
             probes = Probes(
@@ -179,6 +180,7 @@ def audit(
 
             clock.enter("analyse")
             progress.stage("analyse", 0)
+            swept = sweeps(verdicts, right)
             record = AuditRecord(
                 tool_version=__version__,
                 subject=subject if isinstance(subject, str) else None,
@@ -189,7 +191,7 @@ def audit(
                 environment=place.environment(profile.precision),
                 clean=clean,
                 attacks=tuple(verdicts[entry.id].result(right, profile.seed) for entry in planned),
-                sweeps=tuple(sweep for sweep, _ in sweeps(verdicts, right).values()),
+                sweeps=tuple(sweep for sweep, _ in swept.values()),
                 health=model_health,
                 graph=graph.info,
                 sustainability=probes.sustainability.results(profile.eta, profile.seed),
@@ -199,7 +201,7 @@ def audit(
                 timing=clock.timing(),
             )
     record = record.model_copy(update={"findings": find_all(record)})
-    return Audit(record, _evidence(scene, predictions, verdicts, probes))
+    return Audit(record, _evidence(scene, predictions, verdicts, probes, swept))
 
 
 def layer_table(subject: str | nn.Module, profile: Profile) -> GraphInfo:
@@ -285,7 +287,13 @@ def _clean_message(labels: LabelInfo, clean: Estimate) -> str:
     return f"clean accuracy {format_percent(clean.value)} ({clean.count} of {clean.total})"
 
 
-def _evidence(scene: Scene, predictions: Tensor, verdicts: Mapping[str, Verdicts], probes: Probes) -> Evidence:
+def _evidence(
+    scene: Scene,
+    predictions: Tensor,
+    verdicts: Mapping[str, Verdicts],
+    probes: Probes,
+    swept: Mapping[str, tuple[Sweep, Floats]],
+) -> Evidence:
     evidence: Evidence = {
         "image_ids": np.asarray(scene.dataset.image_ids),
         "labels": scene.labels.numpy(),
@@ -294,12 +302,11 @@ def _evidence(scene: Scene, predictions: Tensor, verdicts: Mapping[str, Verdicts
     }
     for name, entry in verdicts.items():
         evidence[f"right/{name}"] = entry.right
-        images = entry.adversarials()
-        if images is not None:
-            evidence[f"adversarial/{name}"] = images
+        if entry.adversarials is not None:
+            evidence[f"adversarial/{name}"] = entry.adversarials
         if entry.perturbation.minimal:
             evidence[f"distance/{entry.perturbation.name}@{entry.perturbation.norm}"] = entry.distance
-    for name, (_, broken) in sweeps(verdicts, scene.right.numpy()).items():
+    for name, (_, broken) in swept.items():
         evidence[f"breaking_epsilon/{name}"] = broken
     for name, values in zip(probes.sustainability.ids, probes.sustainability.values, strict=True):
         evidence[f"measure/{name}"] = values.astype(np.float32)

@@ -191,7 +191,7 @@ def _untouched(batch: Batch) -> Outcome:
 
 def _written(whole: Outcome, part: Outcome, rows: Tensor) -> Outcome:
     changes: dict[str, Any] = {
-        name: value.index_copy(0, rows, getattr(part, name)) for name, value in whole.of(slice(None)).items()
+        name: value.index_copy(0, rows, getattr(part, name)) for name, value in whole.per_image.items()
     }
     return replace(
         whole,

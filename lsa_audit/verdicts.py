@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from .attacks import ATTACKS
 from .attacks.norms import lengths
-from .attacks.target import StageCount, add_stages
+from .attacks.target import add_stages
 from .judging import Judged
 from .records import (
     AttackResult,
@@ -54,7 +55,7 @@ class Verdicts:
     climbs: Floats
     forwards: int = 0
     backwards: int = 0
-    stages: tuple[StageCount, ...] = ()
+    stages: tuple[AttackStage, ...] = ()
     images: list[NDArray[np.float32]] = field(default_factory=list)
 
     @classmethod
@@ -79,8 +80,9 @@ class Verdicts:
         if keep_images:
             self.images.append(outcome.adversarial.cpu().numpy())
 
+    @cached_property
     def adversarials(self) -> NDArray[np.uint8] | NDArray[np.float32] | None:
-        """The judged images [N, ...]: uint8 where that is exact, else float32; None where they were not kept."""
+        """The judged images [N, ...], once all are there: uint8 where exact, else float32; None where not kept."""
         if not self.images:
             return None
         images = np.concatenate(self.images)
@@ -91,7 +93,7 @@ class Verdicts:
         """The summary for the record; an image counts as robust when it is right before and after."""
         entry, robust = self.perturbation, clean_right & self.right
         seen = clean_right & self.attacked
-        saved = self.adversarials()
+        saved = self.adversarials
         return AttackResult(
             perturbation=entry,
             robust_accuracy=estimate(int(robust.sum()), len(robust)),
@@ -103,7 +105,7 @@ class Verdicts:
             mean_linf=float(self.linf[seen].mean()) if seen.any() else 0.0,
             mean_l2=float(self.l2[seen].mean()) if seen.any() else 0.0,
             attacked=int(seen.sum()),
-            stages=tuple(AttackStage(**vars(stage)) for stage in self.stages),
+            stages=self.stages,
             signs=self._signs(robust, seen) if entry.kind == "attack" and ATTACKS[entry.name].gradients else None,
             distances=self._distances(clean_right, seed) if entry.minimal else None,
             adversarials_sha256=None if saved is None else digest(saved),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .attacks.norms import BALL_TOLERANCE, lengths, reaches
+from .attacks.objectives import margin
 from .data.base import Dataset
 from .data.base import describe as describe_data
 from .data.labels import choose_labels
@@ -236,9 +237,7 @@ def _judge(scene: Scene, images: NDArray[Any], norm: Norm, progress: Progress) -
 
 def _tied(logits: Tensor, classes: Tensor) -> Tensor:
     """[N] whether the logit of the class [N] and the best other one are too near for rounding to leave their order."""
-    column = classes.unsqueeze(1)
-    others = logits.scatter(1, column, -torch.inf).amax(1)
-    return (logits.gather(1, column).squeeze(1) - others).abs() < TIE * logits.abs().amax(1)
+    return margin(logits, classes, classes).abs() < TIE * logits.abs().amax(1)
 
 
 def _nearest(verdicts: Verdicts, distance: Tensor, scene: Scene) -> Iterator[Difference]:

@@ -115,7 +115,7 @@ def test_images_are_saved_so_that_nothing_is_lost(exact):
     entry = Verdicts.empty(perturbation("gaussian", 0.0, kind="noise"), 6)
     judged = Judged(entry.perturbation, outcome, torch.ones(6, dtype=torch.bool))
     entry.store(slice(0, 6), judged, images, keep_images=True)
-    saved = entry.adversarials()
+    saved = entry.adversarials
     assert saved.dtype == (np.uint8 if exact else np.float32)
     assert np.array_equal(from_saved(saved), images.numpy())
     assert entry.result(np.ones(6, dtype=bool), 0).adversarials_sha256 == digest(saved)

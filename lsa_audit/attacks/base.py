@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from ..errors import DataError
 from ..models.state import preserved
+from ..records import AttackStage
 from .budget import Budget
 from .draws import Draws
 from .norms import column, lengths, project
-from .target import STRONG, LayerView, Precision, StageCount, Target, add_stages
+from .target import STRONG, LayerView, Precision, Target, add_stages
 
 Attack = Callable[[Target, Tensor, Draws], Tensor]
 """`run(target, rows, draws) -> images`: proposes a perturbed image for each of `rows` of `target.images`."""
@@ -57,18 +58,18 @@ class Outcome:
     climbs: Tensor
     forwards: int
     backwards: int
-    stages: tuple[StageCount, ...] = ()
+    stages: tuple[AttackStage, ...] = ()
 
-    def of(self, rows: Tensor | slice) -> dict[str, Tensor]:
-        """The per-image fields of some of the images, by name."""
-        return {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
+    @property
+    def per_image(self) -> dict[str, Tensor]:
+        """The fields that hold one entry an image, by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     @staticmethod
     def joined(parts: Sequence[Outcome]) -> Outcome:
         """The outcome of a batch that was judged in parts, in their order."""
-        names = parts[0].of(slice(None))
         return Outcome(
-            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names},
+            **{name: torch.cat([getattr(part, name) for part in parts]) for name in parts[0].per_image},
             forwards=sum(part.forwards for part in parts),
             backwards=sum(part.backwards for part in parts),
             stages=add_stages([part.stages for part in parts]),

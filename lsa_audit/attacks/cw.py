@@ -8,6 +8,7 @@ from torch import Tensor
 from .deepfool import walk
 from .draws import Draws
 from .norms import column
+from .objectives import margin
 from .target import Target
 from .targets import positions
 
@@ -73,7 +74,7 @@ def _descend(target: Target, rows: Tensor, start: Tensor, constants: Tensor) -> 
         # (tanh(w) + 1) / 2 without its rounding near 0; its slope is 2 x (1 - x).
         tried = torch.sigmoid(2 * places[working])
         last[working] = tried
-        gradient, margins = target.gradient(tried, rows[working], _margin)
+        gradient, margins = target.gradient(tried, rows[working], margin)
         if 2 * step > target.budget.steps:
             enough[working] |= margins < 0
         weights = column(constants[working] * (margins > 0), tried)
@@ -83,9 +84,3 @@ def _descend(target: Target, rows: Tensor, start: Tensor, constants: Tensor) -> 
         size = (square[working] / (1 - SQUARE_DECAY**step)).sqrt() + STABILISER
         places[working] -= LEARNING_RATE * mean[working] / (1 - MEAN_DECAY**step) / size
     return last, enough
-
-
-def _margin(logits: Tensor, labels: Tensor, _targets: Tensor) -> Tensor:
-    """z_y - max_{i != y} z_i: negative where the image is misclassified."""
-    label = labels[:, None]
-    return logits.gather(1, label).flatten() - logits.scatter(1, label, -torch.inf).amax(1)

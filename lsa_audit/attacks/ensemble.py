@@ -7,10 +7,11 @@ from functools import partial
 
 from torch import Tensor
 
+from ..records import AttackStage
 from . import MOST_QUERIES, apgd, cascade_queries, fab, square
 from .base import Attack
 from .draws import Draws
-from .target import StageCount, Target
+from .target import Target
 from .targets import CLASSES, positions
 
 
@@ -82,10 +83,10 @@ def run_members(target: Target, rows: Tensor, draws: Draws, members: tuple[Membe
             if first:
                 ended[kept] = proposed
         target.stages.append(
-            StageCount(
-                member.name,
-                member.steps,
-                min(member.classes, max(target.classes - 1, 0)),
+            AttackStage(
+                name=member.name,
+                steps=member.steps,
+                classes=min(member.classes, max(target.classes - 1, 0)),
                 images=len(active),
                 fooled=int(target.fooled[active].sum()) - before[2],
                 forwards=target.forwards - before[0],

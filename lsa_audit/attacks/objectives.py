@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -45,6 +46,12 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
         return apart
     ordered = logits.sort(dim=1, descending=True).values
     return apart / (ordered[:, 0] - ordered[:, 2:4].mean(1)).clamp_min(TINY)
+
+
+def margin(logits: Tensor, labels: Tensor, _targets: Tensor) -> Tensor:
+    """z_y - max_{i != y} z_i: negative where the image is misclassified."""
+    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    return _of(logits, labels) - others
 
 
 def difference(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .draws import Draws
 from .norms import TINY, Ball
+from .objectives import margin
 from .target import Target
 from .targets import positions
 
@@ -76,10 +77,8 @@ def _as_maps(images: Tensor) -> Tensor:
 def _margins(target: Target, maps: Tensor, rows: Tensor) -> Tensor:
     """Logit of the label minus the largest other one, [n]."""
     logits = target.logits(maps.view(len(maps), *target.images.shape[1:]), rows)
-    labels = target.labels_of(rows)[:, None]
-    right = logits.gather(1, labels)
-    # The logits are the target's answer to this query alone, so they may be changed.
-    return right.flatten() - logits.scatter_(1, labels, -math.inf).amax(1)
+    labels = target.labels_of(rows)
+    return margin(logits, labels, labels)
 
 
 def _share(step: int, steps: int) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..records import AttackStage
 from .budget import Budget
 from .norms import inside, lengths
 from .objectives import Objective, cross_entropy, difference
@@ -26,24 +26,12 @@ LayerView = Callable[[Tensor], tuple[Tensor, Tensor]]
 """`view(images [n, ...]) -> (logits [n, K], activation [n, D])` of one layer."""
 
 
-@dataclass(frozen=True)
-class StageCount:
-    """What one member of an ensemble did on one batch."""
-
-    name: str
-    steps: int
-    classes: int
-    images: int
-    fooled: int
-    forwards: int
-    backwards: int
-
-
-def add_stages(parts: Sequence[Sequence[StageCount]]) -> tuple[StageCount, ...]:
+def add_stages(parts: Sequence[Sequence[AttackStage]]) -> tuple[AttackStage, ...]:
     """The same members on several batches, summed up."""
     return tuple(
-        replace(
-            stages[0],
+        AttackStage(
+            name=stages[0].name,
+            steps=stages[0].steps,
             classes=max(stage.classes for stage in stages),
             images=sum(stage.images for stage in stages),
             fooled=sum(stage.fooled for stage in stages),
@@ -92,7 +80,7 @@ class Target:
         self.forwards = 0
         self.backwards = 0
         self.classes = 0
-        self.stages: list[StageCount] = []
+        self.stages: list[AttackStage] = []
         self.best = images.clone()
         blank = torch.zeros(len(images), device=images.device)
         self.wrong_before = blank.bool() if right is None else ~right
@@ -129,8 +117,8 @@ class Target:
 
     def logits(self, images: Tensor, rows: Tensor) -> Tensor:
         """Logits [n, K] without gradients."""
-        with torch.no_grad(), self._casting():
-            logits: Tensor = self.module(images).float()
+        with torch.no_grad():
+            logits = self._forward(images)
         self.forwards += len(images)
         self._observe(images, logits, rows)
         return logits
@@ -147,8 +135,7 @@ class Target:
         labels = self.labels_of(rows)
         with torch.enable_grad():
             leaf = images.detach().requires_grad_(True)
-            with self._casting():
-                logits = self.module(leaf).float()
+            logits = self._forward(leaf)
             values = objective(logits, labels, labels if targets is None else targets)
             gradient = self._derive(values, leaf)
         return self._seen(images, logits.detach(), rows, gradient), values.detach()
@@ -180,11 +167,10 @@ class Target:
 
         Cost: one forward and T backwards an image.
         """
-        labels = self.labels[rows]
+        labels = self.labels_of(rows)
         with torch.enable_grad():
             leaf = images.detach().requires_grad_(True)
-            with self._casting():
-                logits = self.module(leaf).float()
+            logits = self._forward(leaf)
             apart = [difference(logits, labels, column) for column in classes.unbind(1)]
             parts = [self._derive(values, leaf, keep=True) for values in apart]
         gradients = torch.stack([torch.zeros_like(images) if part is None else part for part in parts], dim=1)
@@ -249,7 +235,10 @@ class Target:
         self.fooled[here] = True
         self.fooled_at[here] = self.fooled_at[here].where(self.fooled_at[here] > 0, self._calls)
 
-    def _casting(self) -> AbstractContextManager[object]:
-        if self.precision is None:
-            return nullcontext()
-        return torch.autocast(self.images.device.type, dtype=PRECISIONS[self.precision])
+    def _forward(self, images: Tensor) -> Tensor:
+        casting: AbstractContextManager[object] = nullcontext()
+        if self.precision is not None:
+            casting = torch.autocast(self.images.device.type, dtype=PRECISIONS[self.precision])
+        with casting:
+            logits: Tensor = self.module(images).float()
+        return logits

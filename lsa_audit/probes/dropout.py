@@ -45,7 +45,7 @@ class DropoutProbe:
     Differs from the source: fragile / robust / null by an exact paired McNemar test with Holm's correction (the source
     has no test); a neuron's change is averaged over the images on which its clean output is not all zero.
 
-    Cost: for each of two versions of an image three forwards, and one run of what follows the layer for each neuron.
+    Cost: for each of two versions of an image two forwards, and one run of what follows the layer for each neuron.
     """
 
     def __init__(self, graph: Graph, layer: Layer, drop_value: Literal["zero", "mean"], samples: int) -> None:
@@ -85,10 +85,10 @@ class DropoutProbe:
         self._seen += count
         stacked = torch.cat([images, adversarial])
         twice = labels.repeat(2)
+        visitors = {self._layer.info.name: self._targeting_visitor(columns)}
         with torch.no_grad():
-            taps.run(self._graph, stacked, {self._layer.info.name: self._targeting_visitor(columns)}, at="drop_site")
+            self._store(self._neurons, columns, taps.run(self._graph, stacked, visitors, at="drop_site"), twice)
         kept = self._rerun.keep(stacked)
-        self._store(self._neurons, columns, self._rerun.finish(kept), twice)
         fills = self._fills().to(stacked)
         for start in range(0, self._neurons, AT_ONCE):
             neurons = range(start, min(start + AT_ONCE, self._neurons))
