@@ -24,6 +24,7 @@ __all__ = [
     "describe",
     "fit",
     "from_module",
+    "is_named",
     "load",
 ]
 
@@ -91,6 +92,15 @@ def load(request: ModelRequest) -> Model:
     if request.arch is not None:
         raise UsageError(f"--arch goes with a checkpoint file, and {request.spec} is none", "leave --arch out")
     return LOADERS[loader](request)
+
+
+def is_named(spec: str) -> bool:
+    """Whether this names a network, and no file that holds one.
+
+    Raises:
+        ModelError: neither.
+    """
+    return _by_name(spec) is not None
 
 
 def _load_file(request: ModelRequest) -> Model:

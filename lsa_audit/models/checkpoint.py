@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,23 @@ def load_state_dict(
     digest = sha256(path)
     trusted = trusts is not None and trusts(digest)
     payload: Any = _read_safetensors(path, limits) if kind == "safetensors" else unpickle(path, limits, trusted)
-    if isinstance(payload, nn.Module):
-        payload = payload.state_dict()
-    return _unprefixed(_unwrapped(payload, path)), digest
+    return _unprefixed(tensors_in(payload, path)), digest
+
+
+def tensors_in(payload: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict inside what a checkpoint holds, under the file's own names; the tensors are those of the payload.
+
+    Raises:
+        ModelError: there is none.
+    """
+    return _unwrapped(payload.state_dict() if isinstance(payload, nn.Module) else payload, path)
+
+
+def names_in(state: Iterable[str], network: Iterable[str]) -> dict[str, str]:
+    """Names in a checkpoint by names in a network, for those that stand in both; prefixes of wrappers do not count."""
+    state, network = list(state), list(network)
+    stored = dict(zip(_stripped(state), state, strict=True))
+    return {own: stored[short] for own, short in zip(network, _stripped(network), strict=True) if short in stored}
 
 
 def unpickle(path: Path, limits: Limits, trusted: bool) -> Any:

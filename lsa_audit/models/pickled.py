@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -33,16 +34,22 @@ def load(request: ModelRequest) -> Model:
     if sniff(path, request.limits) == "safetensors":
         raise needs_arch
     payload = unpickle(path, request.limits, request.trusts(sha256(path)))
-    if isinstance(payload, Mapping):
-        payload = next((payload[key] for key in WRAPPERS if isinstance(payload.get(key), nn.Module)), payload)
-    if not isinstance(payload, nn.Module):
+    network = module_in(payload)
+    if network is None:
         raise needs_arch
     built = Built(
-        network=payload,
+        network=network,
         name=path.name,
-        architecture=type(payload).__name__,
+        architecture=type(network).__name__,
         weights=f"pickled with the network in {path.name}",
-        metadata=of_module(payload),
+        metadata=of_module(network),
         notes=("the network was unpickled: code that the file names was run",),
     )
     return assemble(request, "module", built)
+
+
+def module_in(payload: Any) -> nn.Module | None:
+    """The module that a pickle holds, bare or under one of the names that training scripts use."""
+    if isinstance(payload, Mapping):
+        payload = next((payload[key] for key in WRAPPERS if isinstance(payload.get(key), nn.Module)), payload)
+    return payload if isinstance(payload, nn.Module) else None

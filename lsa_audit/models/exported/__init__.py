@@ -66,20 +66,29 @@ def _read(archive: Archive, request: ModelRequest, trusted: bool) -> tuple[Progr
     if compiled:
         what = f"it holds compiled code ({compiled[0]})"
         raise UnsafeError(what, "give the file that torch.export.save wrote, before it was compiled")
-    members = [name for name in archive.sizes if name.startswith("models/") and name.endswith(".json")]
-    if len(members) > 1:
-        raise ModelError(f"it holds {len(members)} programs", "save one of them with torch.export.save")
-    member = members[0] if members else "serialized_exported_program.json"
-    if member not in archive.sizes:
-        raise ModelError("it holds no program of torch.export", "write it with torch.export.save")
+    member, model = program_member(archive)
     content = json.loads(archive.read(member, DESCRIPTION_BYTES))
-    model = member.removeprefix("models/").removesuffix(".json") if members else ""
     program = decode(content, trusted)
     tensors = read_tensors(archive, model, request.limits, trusted)
     missing = [name for name in program.tensors.values() if name not in tensors]
     if missing:
         raise ModelError(f"it lacks the values of {missing[0]!a}", "save the program with its weights")
     return program, tensors
+
+
+def program_member(archive: Archive) -> tuple[str, str]:
+    """The member that describes the program, and the program's name, empty in archives that torch up to 2.7 wrote.
+
+    Raises:
+        ModelError: there is none, or there are several.
+    """
+    members = [name for name in archive.sizes if name.startswith("models/") and name.endswith(".json")]
+    if len(members) > 1:
+        raise ModelError(f"it holds {len(members)} programs", "save one of them with torch.export.save")
+    member = members[0] if members else "serialized_exported_program.json"
+    if member not in archive.sizes:
+        raise ModelError("it holds no program of torch.export", "write it with torch.export.save")
+    return member, member.removeprefix("models/").removesuffix(".json") if members else ""
 
 
 def _model(request: ModelRequest, path: Path, digest: str, program: Program, tensors: Mapping[str, Tensor]) -> Model:

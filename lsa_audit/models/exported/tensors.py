@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,30 @@ DESCRIPTION_BYTES = 16 * 2**20
 OBJECTS = ("custom_obj", "opaque_obj")
 
 
-def read_tensors(archive: Archive, model: str, limits: Limits, trusted: bool) -> dict[str, Tensor]:
+@dataclass
+class Members:
+    """What tensors lie in, by the name of the member.
+
+    Attributes:
+        raw: bytes, which the tensors are views of.
+        pickled: whatever the pickle holds, the tensors among it.
+        copied: names of the tensors that are no views.
+    """
+
+    raw: dict[str, Tensor] = field(default_factory=dict)
+    pickled: dict[str, Any] = field(default_factory=dict)
+    copied: set[str] = field(default_factory=set)
+
+
+def read_tensors(
+    archive: Archive, model: str, limits: Limits, trusted: bool, members: Members | None = None
+) -> dict[str, Tensor]:
     """All tensors of one program by their names in the original network, on the CPU.
 
     Args:
         model: name of the program in the archive; empty for archives that torch up to 2.7 wrote.
         trusted: whether a pickle among them may call for code.
+        members: gets the members that were read.
 
     Raises:
         UnsafeError: a pickle that calls for code, or a tensor larger than its bytes or the limit.
@@ -38,7 +57,7 @@ def read_tensors(archive: Archive, model: str, limits: Limits, trusted: bool) ->
     """
     found: dict[str, Tensor] = {}
     declared = 0
-    for name, tensor in _all(archive, model, limits, trusted):
+    for name, tensor in _Reader(archive, limits, trusted, members or Members()).read(model):
         declared += tensor.numel() * tensor.element_size()
         if declared > limits.total_bytes:
             raise UnsafeError(f"its tensors claim more than {limits.total_bytes} bytes", "raise the limits")
@@ -46,37 +65,59 @@ def read_tensors(archive: Archive, model: str, limits: Limits, trusted: bool) ->
     return found
 
 
-def _all(archive: Archive, model: str, limits: Limits, trusted: bool) -> Iterator[tuple[str, Tensor]]:
-    for kind, old in (("weights", "serialized_state_dict"), ("constants", "serialized_constants")):
-        folder = f"data/{kind}/"
-        described = f"{folder}{model}_{kind}_config.json"
-        pickled = [name for name in (f"{folder}{model}.pt", f"{old}.pt", f"{old}.json") if name in archive.sizes]
-        if described in archive.sizes:
-            config = json.loads(archive.read(described, DESCRIPTION_BYTES))["config"]
-            yield from _described(archive, folder, config, limits, trusted)
-        elif pickled:
-            payload = _unpickled(archive.read(pickled[0], limits.member_bytes), pickled[0], limits, trusted)
-            yield from ((str(name), value) for name, value in dict(payload).items() if isinstance(value, Tensor))
-        else:
-            raise ModelError(f"{archive.path.name} lacks the {kind} of the program", EXPORT_HINT)
+@dataclass(frozen=True)
+class _Reader:
+    """Reads tensors with their names, one after the other."""
 
+    archive: Archive
+    limits: Limits
+    trusted: bool
+    members: Members
 
-def _described(
-    archive: Archive, folder: str, config: Mapping[str, Any], limits: Limits, trusted: bool
-) -> Iterator[tuple[str, Tensor]]:
-    # Tensors that share their bytes in the file share them here.
-    stored: dict[str, Tensor] = {}
-    for name, entry in config.items():
-        member = f"{folder}{entry['path_name']}"
-        if entry["path_name"].startswith(OBJECTS):
-            raise UnsafeError(f"{archive.path.name} holds {name!a}, an object with code of its own", EXPORT_HINT)
-        if entry["use_pickle"]:
-            yield name, _unpickled(archive.read(member, limits.member_bytes), member, limits, trusted)
-            continue
-        if member not in stored:
-            content = bytearray(archive.read(member, limits.member_bytes))
-            stored[member] = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0).byte()
-        yield name, _raw(name, stored[member], entry["tensor_meta"], limits)
+    def read(self, model: str) -> Iterator[tuple[str, Tensor]]:
+        for kind, old in (("weights", "serialized_state_dict"), ("constants", "serialized_constants")):
+            folder = f"data/{kind}/"
+            described = f"{folder}{model}_{kind}_config.json"
+            pickled = (f"{folder}{model}.pt", f"{old}.pt", f"{old}.json")
+            member = next((name for name in pickled if name in self.archive.sizes), None)
+            if described in self.archive.sizes:
+                config = json.loads(self.archive.read(described, DESCRIPTION_BYTES))["config"]
+                yield from self._described(folder, config)
+            elif member is not None:
+                tensors = dict(self._unpickled(member)).items()
+                yield from ((str(name), value) for name, value in tensors if isinstance(value, Tensor))
+            else:
+                raise ModelError(f"{self.archive.path.name} lacks the {kind} of the program", EXPORT_HINT)
+
+    def _described(self, folder: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+        # Tensors that share their bytes in the file share them here.
+        stored = self.members.raw
+        for name, entry in config.items():
+            member = f"{folder}{entry['path_name']}"
+            if entry["path_name"].startswith(OBJECTS):
+                what = f"{self.archive.path.name} holds {name!a}, an object with code of its own"
+                raise UnsafeError(what, EXPORT_HINT)
+            if entry["use_pickle"]:
+                yield name, self._unpickled(member)
+                continue
+            if member not in stored:
+                content = bytearray(self.archive.read(member, self.limits.member_bytes))
+                stored[member] = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0).byte()
+            tensor = _raw(name, stored[member], entry["tensor_meta"], self.limits)
+            if tensor.untyped_storage().data_ptr() != stored[member].untyped_storage().data_ptr():
+                self.members.copied.add(name)
+            yield name, tensor
+
+    def _unpickled(self, member: str) -> Any:
+        content = self.archive.read(member, self.limits.member_bytes)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "tensors.pt"
+            path.write_bytes(content)
+            try:
+                self.members.pickled[member] = unpickle(path, self.limits, self.trusted)
+            except AuditError as error:
+                raise type(error)(error.what.replace(str(path), member), EXPORT_HINT) from error
+        return self.members.pickled[member]
 
 
 def _raw(name: str, content: Tensor, described: Mapping[str, Any], limits: Limits) -> Tensor:
@@ -100,13 +141,3 @@ def _raw(name: str, content: Tensor, described: Mapping[str, Any], limits: Limit
     view = storage.as_strided(sizes, strides, offset)
     # Elements of an expanded tensor are one in memory, which an optimiser may not write to.
     return view if 0 not in strides else view.clone()
-
-
-def _unpickled(content: bytes, member: str, limits: Limits, trusted: bool) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tensors.pt"
-        path.write_bytes(content)
-        try:
-            return unpickle(path, limits, trusted)
-        except AuditError as error:
-            raise type(error)(error.what.replace(str(path), member), EXPORT_HINT) from error

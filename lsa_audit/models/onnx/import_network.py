@@ -119,5 +119,9 @@ class Assembly:
         # exporters store equal tensors once, and statistics that are also a weight would ask for a gradient
         trained = constant.trained and place not in STATISTICS.get(node.op_type, ())
         if (name, trained) not in self.held:
-            self.held[name, trained] = Held(hold(self.network, replace(constant, trained=trained)))
+            # a change of the weight must leave the statistic as it is
+            value = constant.value.clone() if (name, not trained) in self.held else constant.value
+            path = hold(self.network, replace(constant, trained=trained, value=value))
+            self.network.stored_names[path] = constant.name
+            self.held[name, trained] = Held(path)
         return self.held[name, trained]

@@ -93,6 +93,7 @@ class Network(nn.Module):
         layer_names: path of a step -> what the node is called.
         in_double: whether the graph computes in float64.
         batch: the only number of images that the graph takes; None takes any.
+        stored_names: path of a parameter or buffer -> the file's name of the tensor that it was read from.
     """
 
     def __init__(self, input_name: str, output_name: str, in_double: bool = False) -> None:
@@ -100,6 +101,7 @@ class Network(nn.Module):
         self.steps = nn.ModuleDict()
         self.plan: list[Call] = []
         self.layer_names: dict[str, str] = {}
+        self.stored_names: dict[str, str] = {}
         self.input_name, self.output_name = input_name, output_name
         self.in_double = in_double
         self.batch: int | None = None
