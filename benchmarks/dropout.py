@@ -5,6 +5,9 @@ same through its own machinery. Each round takes every layer in turn, and in eac
 that turns from round to round; CPU time with one torch thread. With a sample of each layer's channels, the time of a
 channel is that of the sample, and the totals count it for all channels of the layer; what is spent once for a layer
 counts once. The peak memory is the growth of the resident set of a process of its own over all sampled channels.
+
+Screening and racing (`benchmarks.dropout_screening`) goes over all channels in every round, on the clean images and on
+as many attacked ones, as a scan does; its time is halved, so that it stands for the same images as the others.
 """
 
 from __future__ import annotations
@@ -31,7 +34,10 @@ from lsa_audit.graph.suffix import rerun
 from lsa_audit.graph.walker import walk
 from lsa_audit.models.base import Model, PixelModel, Preprocessing
 
+from .dropout_screening import Screened, attacked, screened
+
 SEED = 0
+SCREENING = "screening"
 IMAGES = (64, 3, 32, 32)
 RESET_PEAK = "5"
 """What /proc/self/clear_refs takes to set the peak of the resident set to its present size."""
@@ -126,18 +132,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scene = build()
     tasks = choose(scene, None if options.all else options.channels)
     if options.memory:
-        print(peak_growth(scene, tasks, options.memory))
+        print(peak_growth(lambda: _work(scene, tasks, options)))
         return 0
     present = [name for name in CONTESTANTS if name != "captum" or importlib.util.find_spec("captum")]
     for name in present:
         CONTESTANTS[name](scene, Task(tasks[0].layer, tasks[0].channels[:1]))
-    rounds = []
+    rounds, races = [], []
     for number in range(options.rounds):
         turn = number % len(present)
         rounds.append([_layer(scene, task, present[turn:] + present[:turn]) for task in tasks])
+        races.append(_screened(scene, tasks, options.share))
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-    memory = {name: _in_child(name, options) for name in present}
+    memory = {name: _in_child(name, options) for name in [*present, SCREENING]}
     print(document(scene, tasks, rounds, memory))
+    print(screening_lines(races, _screened(scene, tasks, 1.0), rounds, tasks, memory[SCREENING]))
     return 0
 
 
@@ -177,8 +185,8 @@ def difference(found: Tensor, expected: Tensor) -> tuple[float, int]:
     return float(error.max()), int((found.argmax(-1) != expected.argmax(-1)).sum())
 
 
-def peak_growth(scene: Scene, tasks: Sequence[Task], name: str) -> int:
-    """Bytes by which the resident set grows at most while a contestant drops all channels of the tasks.
+def peak_growth(work: Callable[[], object]) -> int:
+    """Bytes by which the resident set grows at most during some work.
 
     Raises:
         FileNotFoundError: the system has no /proc.
@@ -189,8 +197,7 @@ def peak_growth(scene: Scene, tasks: Sequence[Task], name: str) -> int:
         libc.malloc_trim(0)
     Path("/proc/self/clear_refs").write_text(RESET_PEAK)
     before = _status_bytes("VmRSS")
-    for task in tasks:
-        CONTESTANTS[name](scene, task)
+    work()
     return _status_bytes("VmHWM") - before
 
 
@@ -241,6 +248,38 @@ def document(
     return "\n".join(lines)
 
 
+def screening_lines(
+    races: Sequence[Screened],
+    exact: Screened,
+    rounds: Sequence[Sequence[dict[str, Result]]],
+    tasks: Sequence[Task],
+    memory: int | None,
+) -> str:
+    """How screening and racing compares with the naive hook, and what it finds of what all pairs show."""
+    ratios = [_total(tasks, line, "naive hook") / (race.seconds / 2) for line, race in zip(rounds, races, strict=True)]
+    found = races[0].fragile & exact.fragile
+    held = "" if memory is None else f"; peak memory {memory / 2**20:.0f} MiB"
+    return (
+        f"\nScreening and racing, {100 * races[0].measured:.1f} % of the pairs measured: the naive hook takes "
+        f"{median(ratios):.1f}x as long ({min(ratios):.1f} to {max(ratios):.1f}); {len(found)} of {len(exact.fragile)} "
+        f"fragile channels found, {len(races[0].fragile - exact.fragile)} others called fragile{held}."
+    )
+
+
+def _work(scene: Scene, tasks: Sequence[Task], options: argparse.Namespace) -> None:
+    """What the contestant named by --memory does in a round."""
+    if options.memory == SCREENING:
+        _screened(scene, tasks, options.share)
+        return
+    for task in tasks:
+        CONTESTANTS[options.memory](scene, task)
+
+
+def _screened(scene: Scene, tasks: Sequence[Task], share: float) -> Screened:
+    images = attacked(scene.module, scene.images, scene.labels)
+    return screened(scene.graph, [task.layer for task in tasks], scene.images, images, scene.labels, share)
+
+
 def _zero(channel: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
     def hook(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> Tensor:
         output = output.clone()
@@ -272,7 +311,7 @@ def _in_child(name: str, options: argparse.Namespace) -> int | None:
     if not Path("/proc/self/clear_refs").exists():
         return None
     channels = ["--all"] if options.all else ["--channels", str(options.channels)]
-    command = [sys.executable, "-m", "benchmarks.dropout", "--memory", name, *channels]
+    command = [sys.executable, "-m", "benchmarks.dropout", "--memory", name, "--share", str(options.share), *channels]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -286,8 +325,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--channels", type=int, default=16, help="of each layer, drawn with a fixed seed")
     parser.add_argument("--all", action="store_true", help="all channels of all layers")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--share", type=float, default=0.18, help="of the pairs that screening and racing may measure")
     parser.add_argument(
-        "--memory", choices=list(CONTESTANTS), help="print the memory in bytes that one takes, no times"
+        "--memory", choices=[*CONTESTANTS, SCREENING], help="print the memory in bytes that one takes, no times"
     )
     return parser.parse_args(arguments)
 

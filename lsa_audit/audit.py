@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,22 +19,21 @@ from .data.base import describe as describe_data
 from .data.labels import choose_labels
 from .findings import find_all
 from .graph import taps
-from .graph.base import Graph, Layer
+from .graph.base import Graph
 from .graph.select import select
 from .graph.verification import TOLERANCE
 from .graph.walker import walk
+from .measuring import Study, attack_to_study, attacks_to_study, measure_parts, needs_images, neuron_layers
 from .models.base import describe as describe_model
 from .models.state import preserved
 from .plan import measurable, perturbations, runs, without_gradients
-from .probes.dropout import DropoutProbe, first_layer
 from .probes.sustainability import SustainabilityProbe
 from .profile import Profile, build, read
 from .progress import Progress, Silent
-from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, Skipped, Sweep
+from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Skipped, Sweep
 from .runtime import batch_size_on, choose_threads, runtime
 from .stages import (
     WALK_IMAGES,
-    Probes,
     Scene,
     attack_and_measure,
     examine,
@@ -44,7 +43,6 @@ from .stages import (
     make_bench,
     on_device,
     predict,
-    take_reference,
 )
 from .statistics import Floats, estimate
 from .units import format_percent
@@ -53,9 +51,6 @@ from .verdicts import Verdicts, sweeps
 Evidence = dict[str, NDArray[Any]]
 
 TRIAL_IMAGES = 16
-NO_IMAGES = Skipped(
-    what="nodal dropout", reason="no-attack-images", detail="no attack with a budget was run that would give the images"
-)
 
 
 @dataclass(frozen=True)
@@ -136,7 +131,6 @@ def audit(
             graph = walk(model, walk_images(dataset).to(place.device))
             # Without a single measurable layer (a model that couples its images, say) the verdicts still stand.
             layers = select(graph.layers, profile.layers) if graph.layers and profile.layers != "none" else ()
-            neuron_layers, neuron_skips = _neuron_layers(graph, profile.neurons)
             if profile.threads is None and place.device.type == "cpu":
                 _choose_threads(model.module, dataset.images(0, TRIAL_IMAGES))
 
@@ -158,21 +152,22 @@ def audit(
             clock.enter("attack_and_measure")
             budgeted = measurable(planned)
             measured = budgeted if layers else ()
-            dropped = _dropout_perturbation(budgeted) if neuron_layers else None
-            if neuron_layers and dropped is None:
-                neuron_skips, neuron_layers = (*neuron_skips, NO_IMAGES), ()
-            probes = Probes(
-                SustainabilityProbe(graph, layers, [entry.id for entry in measured], profile.measure, len(dataset)),
-                tuple(DropoutProbe(graph, layer, profile.drop_value, len(dataset)) for layer in neuron_layers),
-                dropped.id if dropped is not None else "",
-            )
-            if profile.drop_value == "mean":
-                take_reference(scene, probes.dropout, progress)
+            candidates = attacks_to_study(budgeted, 4 * dataset.pixels.numel())
+            # A layer that is not there must not wait for the attacks.
+            neuron_layers(graph, profile.neurons, None)
+            probe = SustainabilityProbe(graph, layers, [entry.id for entry in measured], profile.measure, len(dataset))
             bench = make_bench(scene, graph, planned, profile, place)
-            planned_runs = runs(planned, {*(entry.id for entry in measured), probes.dropout_id})
-            verdicts = attack_and_measure(
-                scene, planned_runs, probes, bench, progress, keep_images=profile.save_adversarials
+            keep = tuple(entry.id for entry in candidates) if needs_images(profile) else ()
+            planned_runs = runs(planned, {*(entry.id for entry in measured), *keep})
+            verdicts, finals = attack_and_measure(
+                scene, planned_runs, probe, bench, progress, keep=keep, keep_images=profile.save_adversarials
             )
+            sustainability = probe.results(profile.eta, profile.seed)
+
+            clock.enter("measure_parts")
+            studied = attack_to_study(candidates, verdicts, clean)
+            study = Study(scene, graph, layers, profile, progress, studied, finals, sustainability)
+            parts = measure_parts(study, bench)
 
             clock.enter("health")
             progress.stage("attack health", 0)
@@ -194,14 +189,17 @@ def audit(
                 sweeps=tuple(sweep for sweep, _ in swept.values()),
                 health=model_health,
                 graph=graph.info,
-                sustainability=probes.sustainability.results(profile.eta, profile.seed),
-                neurons=tuple(probe.result(probes.dropout_id, profile.seed) for probe in probes.dropout),
+                sustainability=sustainability,
+                neurons=parts.tables,
+                screening=parts.screening,
+                patching=parts.patching,
+                filters=parts.filters,
                 findings=(),
-                skipped=(*attack_skips, *graph.info.skipped, *neuron_skips, *_other_branches(scene, graph)),
+                skipped=(*attack_skips, *graph.info.skipped, *parts.skipped, *_other_branches(scene, graph)),
                 timing=clock.timing(),
             )
     record = record.model_copy(update={"findings": find_all(record)})
-    return Audit(record, _evidence(scene, predictions, verdicts, probes, swept))
+    return Audit(record, _evidence(scene, predictions, verdicts, probe, swept))
 
 
 def layer_table(subject: str | nn.Module, profile: Profile) -> GraphInfo:
@@ -226,25 +224,6 @@ def walk_images(dataset: Dataset) -> Tensor:
     return images[torch.arange(WALK_IMAGES) % len(images)]
 
 
-def _neuron_layers(graph: Graph, pattern: str) -> tuple[tuple[Layer, ...], tuple[Skipped, ...]]:
-    """The layers whose neurons are dropped, and why others of them are not; the walk itself tells of a runtime."""
-    if pattern == "none" or graph.info.walker == "runtime":
-        return (), ()
-    if pattern == "first-conv":
-        first = first_layer(graph.layers)
-        if first is not None:
-            return (first,), ()
-        detail = "the model has no learnable layer whose neurons could be told apart"
-        return (), (Skipped(what="nodal dropout", reason="no-learnable-layer", detail=detail),)
-    chosen = select(graph.layers, pattern)
-    skipped = tuple(
-        Skipped(what=f"neurons of {layer.info.name}", reason="neurons-unknown", detail="no neuron dimension is known")
-        for layer in chosen
-        if layer.info.neurons is None
-    )
-    return tuple(layer for layer in chosen if layer.info.neurons is not None), skipped
-
-
 def _other_branches(scene: Scene, graph: Graph) -> tuple[Skipped, ...]:
     """The clean images that a graph specialised to the branches of a sample does not reproduce. Cost: two forwards."""
     if not graph.info.specialized:
@@ -261,16 +240,6 @@ def _other_branches(scene: Scene, graph: Graph) -> tuple[Skipped, ...]:
         "sample: their layer and neuron figures follow the sample's branches, their verdicts do not"
     )
     return (Skipped(what="layers of images on other branches", reason="specialized", detail=detail),)
-
-
-def _dropout_perturbation(measured: Sequence[Perturbation]) -> Perturbation | None:
-    """The last attack at its smallest epsilon above 0: a small budget leaves verdicts that a neuron can lose.
-
-    None where no attack has images that can be measured.
-    """
-    attacks = [entry for entry in measured if entry.kind == "attack"]
-    last = [entry for entry in attacks if entry.name == attacks[-1].name]
-    return next((entry for entry in last if entry.epsilon > 0), last[0]) if last else None
 
 
 def _choose_threads(module: nn.Module, images: Tensor) -> None:
@@ -291,14 +260,14 @@ def _evidence(
     scene: Scene,
     predictions: Tensor,
     verdicts: Mapping[str, Verdicts],
-    probes: Probes,
+    probe: SustainabilityProbe,
     swept: Mapping[str, tuple[Sweep, Floats]],
 ) -> Evidence:
     evidence: Evidence = {
         "image_ids": np.asarray(scene.dataset.image_ids),
         "labels": scene.labels.numpy(),
         "clean_predictions": predictions.numpy(),
-        "layers": np.asarray(probes.sustainability.layer_names),
+        "layers": np.asarray(probe.layer_names),
     }
     for name, entry in verdicts.items():
         evidence[f"right/{name}"] = entry.right
@@ -308,6 +277,6 @@ def _evidence(
             evidence[f"distance/{entry.perturbation.name}@{entry.perturbation.norm}"] = entry.distance
     for name, (_, broken) in swept.items():
         evidence[f"breaking_epsilon/{name}"] = broken
-    for name, values in zip(probes.sustainability.ids, probes.sustainability.values, strict=True):
+    for name, values in zip(probe.ids, probe.values, strict=True):
         evidence[f"measure/{name}"] = values.astype(np.float32)
     return evidence

@@ -85,8 +85,13 @@ class Profile(_Settings):
     layers: str = Field(default="learnable", min_length=1)
     measure: Measure = "relative-error"
     eta: float = Field(default=0.8, ge=0, allow_inf_nan=False)
-    neurons: str = Field(default="first-conv", min_length=1)
+    neurons: str = Field(default="all", min_length=1)
+    budget: float | None = Field(
+        default=100.0, gt=0, allow_inf_nan=False, description="whole forwards an image for dropping; null: no limit"
+    )
     drop_value: Literal["zero", "mean"] = "zero"
+    probes: tuple[Literal["patching", "filters"], ...] = ("patching",)
+    filter_samples: Count = Field(default=100, description="images that the synaptic filters are tried on")
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     batch_size: Count | None = Field(default=None, description="null: see runtime.default_batch_size")

@@ -26,7 +26,6 @@ from .models.base import Model, fit
 from .models.request import ModelRequest
 from .models.state import preserved
 from .plan import Run
-from .probes.dropout import DropoutProbe
 from .probes.sustainability import SustainabilityProbe
 from .profile import Profile
 from .progress import Progress
@@ -61,19 +60,6 @@ class Scene:
             images = self.dataset.images(part.start, part.stop).to(self.device)
             labels, right = (values[part].to(self.device) for values in (self.labels, self.right))
             yield part, Batch(images, labels, self.dataset.image_ids[part], right)
-
-
-@dataclass(frozen=True)
-class Probes:
-    """What is measured on the batches while they are attacked.
-
-    Attributes:
-        dropout_id: id of the perturbation on whose images neurons are dropped; empty where none are.
-    """
-
-    sustainability: SustainabilityProbe
-    dropout: tuple[DropoutProbe, ...]
-    dropout_id: str
 
 
 def load(subject: str | nn.Module, profile: Profile, arrays: tuple[Any, Any] | None = None) -> tuple[Model, Dataset]:
@@ -121,10 +107,14 @@ def load_model(subject: str | nn.Module, profile: Profile) -> Model:
     Raises:
         AuditError: it cannot be loaded.
     """
-    shape = tuple(int(part) for part in profile.input_size.split("x")) if profile.input_size else None
     if isinstance(subject, nn.Module):
-        return models.from_module(subject, mean=profile.mean, std=profile.std, input_shape=shape)
-    request = ModelRequest(
+        return models.from_module(subject, mean=profile.mean, std=profile.std, input_shape=_input_shape(profile))
+    return models.load(model_request(subject, profile))
+
+
+def model_request(subject: str, profile: Profile) -> ModelRequest:
+    """What the profile asks of the model that `subject` names."""
+    return ModelRequest(
         spec=subject,
         arch=profile.arch,
         checkpoint=Path(profile.checkpoint) if profile.checkpoint else None,
@@ -132,7 +122,7 @@ def load_model(subject: str | nn.Module, profile: Profile) -> Model:
         seed=profile.seed,
         mean=profile.mean,
         std=profile.std,
-        input_shape=shape,
+        input_shape=_input_shape(profile),
         layout=profile.layout,
         classes=profile.classes,
         limits=profile.limits,
@@ -140,7 +130,10 @@ def load_model(subject: str | nn.Module, profile: Profile) -> Model:
         trusted=frozenset(profile.trusted),
         arguments=profile.model_args,
     )
-    return models.load(request)
+
+
+def _input_shape(profile: Profile) -> tuple[int, ...] | None:
+    return tuple(int(part) for part in profile.input_size.split("x")) if profile.input_size else None
 
 
 def _data_request(profile: Profile) -> DataRequest:
@@ -181,31 +174,31 @@ def predict(scene: Scene, progress: Progress) -> Tensor:
     return torch.cat(logits)
 
 
-def take_reference(scene: Scene, probes: Sequence[DropoutProbe], progress: Progress) -> None:
-    """Show the clean images to the dropout probes, for the means of their neurons. Cost: one forward an image each."""
-    progress.stage("reference means", len(scene.dataset))
-    for part, batch in scene.batches():
-        for probe in probes:
-            probe.reference(batch.images)
-        progress.advance(part.stop - part.start)
-
-
 def attack_and_measure(
-    scene: Scene, planned: Sequence[Run], probes: Probes, bench: Bench, progress: Progress, *, keep_images: bool
-) -> dict[str, Verdicts]:
-    """One pass over the data: attack each batch with everything planned, judge, and let the probes look.
+    scene: Scene,
+    planned: Sequence[Run],
+    probe: SustainabilityProbe,
+    bench: Bench,
+    progress: Progress,
+    *,
+    keep: Sequence[str] = (),
+    keep_images: bool = False,
+) -> tuple[dict[str, Verdicts], dict[str, Tensor]]:
+    """One pass over the data: attack each batch with everything planned, judge, and let the probe look.
 
-    The probes receive what the first run of each measured attack ended with after its whole budget, so that every image
+    The probe receives what the first run of each measured attack ended with after its whole budget, so that every image
     has had the same number of steps whether or not it was fooled early; verdicts use the first fooling image.
 
     Args:
+        keep: ids of measured perturbations whose images are returned.
         keep_images: keep the judged images with the verdicts.
 
     Returns:
-        Id of the perturbation -> verdicts.
+        Id of the perturbation -> verdicts; id -> the images that the probe saw of those to keep, [N, ...] on the CPU.
     """
     perturbations = [perturbation for run in planned for perturbation in run.perturbations]
     verdicts = {entry.id: Verdicts.empty(entry, len(scene.dataset)) for entry in perturbations}
+    kept: dict[str, list[Tensor]] = {name: [] for name in keep}
     progress.stage("attack and measure", len(scene.dataset) * (len(planned) + 1))
     for part, batch in scene.batches():
         size = part.stop - part.start
@@ -216,11 +209,11 @@ def attack_and_measure(
                 if run.measured:
                     finals[judged.perturbation.id] = judged.outcome.final
             progress.advance(size)
-        probes.sustainability.observe(batch.images, finals, scene.batch_size)
-        for probe in probes.dropout:
-            probe.observe(batch.images, finals[probes.dropout_id], batch.labels)
+        probe.observe(batch.images, finals, scene.batch_size)
+        for name, images in kept.items():
+            images.append(finals[name].cpu())
         progress.advance(size)
-    return verdicts
+    return verdicts, {name: torch.cat(images) for name, images in kept.items()}
 
 
 def make_bench(scene: Scene, graph: Graph, planned: Sequence[Perturbation], profile: Profile, place: Runtime) -> Bench:

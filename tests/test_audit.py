@@ -55,7 +55,7 @@ def test_batch_sizes_do_not_change_verdicts_or_figures():
 
 def test_the_record_survives_a_round_trip_through_json(record):
     assert lsa_audit.records.AuditRecord.model_validate_json(record.model_dump_json()) == record
-    assert json.loads(record.model_dump_json())["schema_version"] == 1
+    assert json.loads(record.model_dump_json())["schema_version"] == 2
 
 
 def test_figures_hang_together(record):
@@ -67,7 +67,7 @@ def test_figures_hang_together(record):
     assert {entry.perturbation for entry in record.sustainability} == {
         entry.perturbation.id for entry in record.attacks
     }
-    assert record.neurons[0].perturbation == "pgd@linf-0.02"
+    assert record.neurons[0].perturbation == record.patching.perturbation == "pgd@linf-0.1"
     assert len(record.neurons[0].neurons) == next(
         layer.neurons for layer in record.graph.layers if layer.name == record.neurons[0].layer
     )

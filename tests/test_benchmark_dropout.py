@@ -60,8 +60,24 @@ def test_a_sample_stands_for_all_channels(scene):
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no /proc")
-def test_memory_that_a_contestant_takes_is_seen(scene, monkeypatch):
+def test_memory_that_work_takes_is_seen():
     held = 64 * 2**20
-    monkeypatch.setitem(dropout.CONTESTANTS, "naive hook", lambda scene, task: torch.ones(held // 4))
-    growth = dropout.peak_growth(scene, dropout.choose(scene, 1)[:1], "naive hook")
-    assert 0.9 * held <= growth < 2 * held
+    assert 0.9 * held <= dropout.peak_growth(lambda: torch.ones(held // 4)) < 2 * held
+
+
+def test_screening_measures_a_share_of_the_pairs(scene):
+    tasks = dropout.choose(scene, None)
+    whole, part = (dropout._screened(scene, tasks, share) for share in (1.0, 0.5))
+    assert whole.measured == 1
+    assert 0 < part.measured <= 0.5
+
+
+def test_screening_stands_for_half_of_its_images(scene):
+    tasks = dropout.choose(scene, 2)
+    times = {"naive hook": dropout.Result(0.0, 10.0)}
+    race = dropout.Screened(50.0, 0.2, frozenset({("stem", 1), ("fc", 0)}))
+    exact = dropout.Screened(300.0, 1.0, frozenset({("stem", 1), ("stem", 2)}))
+    text = dropout.screening_lines([race], exact, [[times for _ in tasks]], tasks, None)
+    # 25 channels at 10 seconds, against 25 seconds.
+    assert "20.0 % of the pairs measured: the naive hook takes 10.0x as long" in text
+    assert "1 of 2 fragile channels found, 1 others called fragile." in text

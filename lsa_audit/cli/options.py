@@ -84,6 +84,18 @@ def numbers(option: str, text: str | None) -> list[float] | None:
         raise UsageError(f"{option} {text} is not a list of numbers", "write it as .485,.456,.406") from None
 
 
+def number(option: str, text: str) -> float:
+    """One number.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return _number(text)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"{option} {text} is not a number", f"e.g. {option} 100") from None
+
+
 def _number(text: str) -> float:
     numerator, _, denominator = text.partition("/")
     return float(numerator) / float(denominator) if denominator else float(numerator)

@@ -82,10 +82,26 @@ def command(
     ] = None,
     neurons: Annotated[
         str | None,
-        typer.Option(metavar="first-conv|GLOB|none", help="Whose neurons to drop.", rich_help_panel=MEASUREMENTS),
+        typer.Option(
+            metavar="first-conv|mvl|all|GLOB|none", help="Whose neurons to drop.", rich_help_panel=MEASUREMENTS
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORWARDS|none",
+            help="Of dropping, in whole forwards an image.",
+            rich_help_panel=MEASUREMENTS,
+        ),
     ] = None,
     drop_value: Annotated[
         str | None, typer.Option(metavar="zero|mean", help="What a neuron becomes.", rich_help_panel=MEASUREMENTS)
+    ] = None,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="patching|filters|none", help="Further measurements; repeatable.", rich_help_panel=MEASUREMENTS
+        ),
     ] = None,
     seed: options.Seed = None,
     batch_size: Annotated[
@@ -131,6 +147,7 @@ def command(
         eta=eta,
         neurons=neurons,
         drop_value=drop_value,
+        probes=[] if probe == ["none"] else options.words(probe),
         seed=seed,
         batch_size=batch_size,
         precision=precision,
@@ -139,6 +156,8 @@ def command(
         device=device,
         threads=threads,
     )
+    if budget is not None:
+        values["budget"] = None if budget == "none" else options.number("--budget", budget)
     if slice is not None and samples is None:
         values["samples"] = None
     tuning = {

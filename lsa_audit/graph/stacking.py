@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,48 +55,41 @@ def find_crossing(pair: Any, triple: Any, dependent: bool) -> Crossing:
     raise Unstackable
 
 
-def repeated(value: Tensor, layout: Layout, count: int, copies: int) -> Tensor:
-    """The value of `count` images for `copies` times these images, copy after copy, in new memory."""
-    dim = layout.batch_dim + 1
-    parts = split_batch(value, layout, count).unsqueeze(dim)
-    # Cloned, as one copy would else be the value itself.
-    return _joined(parts.expand(*parts.shape[:dim], copies, *parts.shape[dim + 1 :]).clone(), value, layout)
-
-
 def chosen(value: Tensor, layout: Layout, count: int, rows: Tensor) -> Tensor:
-    """The value of `count` images for some of them; rows [m] are their positions."""
-    return _joined(split_batch(value, layout, count).index_select(layout.batch_dim + 1, rows), value, layout)
+    """The value of `count` images for some of them, in new memory; rows [m] are their positions, also repeated ones."""
+    parts = split_batch(value, layout, count).index_select(layout.batch_dim + 1, rows)
+    dim = layout.batch_dim
+    return parts.reshape(*value.shape[:dim], -1, *value.shape[dim + 1 :])
 
 
-def set_neurons(layer: Layer, value: Tensor, neurons: Sequence[int], fill: Tensor) -> None:
-    """In place: neuron number t of the list takes the value fill[t] in copy t of the images; no neurons, no change.
+def set_neurons(layer: Layer, value: Tensor, neurons: Tensor, fill: Tensor) -> None:
+    """In place: neuron number t of the list takes the value fill[t] in part t of the batch; no neurons, no change.
 
     Args:
-        value: of the layer on len(neurons) copies of some images.
+        value: of the layer on len(neurons) equal parts, each of one image or more.
+        neurons: [T]; fill: [T].
 
     Raises:
         IndexError: the layer has fewer neurons.
     """
-    if not neurons:
+    if not len(neurons):
         return
     batch_dim, neuron_dim = layer.batch_dim, layer.info.neuron_dim
     assert neuron_dim is not None  # noqa: S101 - held by who made the copies
     parts = split_batch(value, Layout(batch_dim, layer.batch_outer), len(neurons))
     own = parts.movedim((batch_dim + 1, neuron_dim if neuron_dim < batch_dim else neuron_dim + 2), (0, 1))
-    copies = torch.arange(len(neurons), device=value.device)
-    own[copies, torch.as_tensor(neurons, device=value.device)] = fill.to(value).reshape(-1, *[1] * (own.dim() - 2))
+    each = torch.arange(len(neurons), device=value.device)
+    own[each, neurons] = fill.to(value).reshape(-1, *[1] * (own.dim() - 2))
 
 
-def stack_size(rows: int, neurons: int, image_bytes: int, limit_bytes: int) -> int:
-    """How many neurons to set at once: as many as memory allows, about as many each time, at least one.
+def stack_size(rows: int, image_bytes: int, limit_bytes: int) -> int:
+    """How many of the rows to run at once: as many as memory allows, about as many each time, at least one.
 
     Args:
-        rows: images of one copy.
-        neurons: in all.
         image_bytes: that running one image takes.
     """
-    most = max(1, min(neurons, limit_bytes // max(1, rows * image_bytes)))
-    return math.ceil(neurons / math.ceil(neurons / most))
+    most = max(1, min(rows, limit_bytes // max(1, image_bytes)))
+    return math.ceil(rows / math.ceil(rows / most))
 
 
 def stack_bytes(device: torch.device) -> int:
@@ -105,8 +97,3 @@ def stack_bytes(device: torch.device) -> int:
     if device.type != "cuda":
         return STACK_BYTES
     return min(STACK_BYTES_CUDA, torch.cuda.mem_get_info(device)[0] // 2)
-
-
-def _joined(parts: Tensor, value: Tensor, layout: Layout) -> Tensor:
-    dim = layout.batch_dim
-    return parts.reshape(*value.shape[:dim], -1, *value.shape[dim + 1 :])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from . import taps
 from .base import Graph, Layer, Layout
@@ -24,7 +24,6 @@ from .stacking import (
     Unstackable,
     chosen,
     find_crossing,
-    repeated,
     set_neurons,
     stack_bytes,
     stack_size,
@@ -39,13 +38,19 @@ class Kept:
     images: Tensor
     values: Mapping[fx.Node, Any]
 
+    @property
+    def bytes(self) -> int:
+        """What the values hold, parameters aside."""
+        tensors = [value for value in self.values.values() if isinstance(value, Tensor)]
+        return sum(value.nbytes for value in tensors if not isinstance(value, nn.Parameter))
+
 
 class Rerun(ABC):
     """Logits of a walked model with one neuron of a layer set to another value at its drop site.
 
-    Copies of the images, each with another neuron set, go through as one batch. Where images see their batch mates, or
-    copies of them cannot be told apart, the whole batch goes through for one neuron after the other. In any case the
-    logits are those of `taps.run` with a visitor at the drop site.
+    Copies of the images, each with a neuron set, go through as one batch. Where images see their batch mates, or copies
+    of them cannot be told apart, the whole batch goes through for one neuron after the other. In any case the logits
+    are those of `taps.run` with a visitor at the drop site.
 
     Attributes:
         exact_suffix: whether only what follows the layer runs again; else whole forwards do.
@@ -89,25 +94,51 @@ class Rerun(ABC):
         Cost: one run for each neuron and image; where copies cannot be stacked, of all images whatever `rows` says. All
             logits are held.
         """
-        fills = torch.as_tensor(fill, device=kept.images.device).expand(len(neurons))
-        if rows is not None and self.stackable:
-            kept, rows = self._at(kept, rows), None
-        step = self._stack_size(kept, len(neurons))
-        starts = range(0, len(neurons), step)
-        logits = torch.cat([self._run(kept, neurons[at : at + step], fills[at : at + step]) for at in starts])
-        return logits if rows is None else logits[:, rows]
+        device = kept.images.device
+        rows = torch.arange(len(kept.images), device=device) if rows is None else rows
+        each = torch.as_tensor(neurons, device=device)
+        fills = torch.as_tensor(fill, device=device).expand(len(each))
+        logits = self.drop_pairs(
+            kept, rows.repeat(len(each)), each.repeat_interleave(len(rows)), fills.repeat_interleave(len(rows))
+        )
+        return logits.reshape(len(each), len(rows), -1)
 
-    @abstractmethod
-    def _at(self, kept: Kept, rows: Tensor) -> Kept: ...
+    def drop_pairs(self, kept: Kept, rows: Tensor, neurons: Tensor, fill: Tensor) -> Tensor:
+        """The logits [P, K] for P >= 1 pairs of an image and a neuron.
 
-    @abstractmethod
-    def _run(self, kept: Kept, neurons: Sequence[int], fill: Tensor) -> Tensor: ...
+        Args:
+            rows: positions [P] of the images.
+            neurons: [P], the one that is set for that image.
+            fill: [P], what it is set to.
 
-    def _stack_size(self, kept: Kept, neurons: int) -> int:
+        Raises:
+            IndexError: the layer has fewer neurons.
+
+        Cost: one run for each pair; where copies cannot be stacked, of all images for each neuron.
+        """
         if not self.stackable:
-            return 1
+            return self._one_by_one(kept, rows, neurons, fill)
         limit = stack_bytes(kept.images.device) if self._limit_bytes is None else self._limit_bytes
-        return stack_size(len(kept.images), neurons, self._image_bytes, limit)
+        step = stack_size(len(rows), self._image_bytes, limit)
+        parts = zip(*(torch.split(values, step) for values in (rows, neurons, fill)), strict=True)
+        return torch.cat([self._run(kept, *part) for part in parts])
+
+    def _one_by_one(self, kept: Kept, rows: Tensor, neurons: Tensor, fill: Tensor) -> Tensor:
+        each, places = torch.unique(neurons, return_inverse=True)
+        if int(each[-1]) >= self._neurons:
+            raise IndexError(f"{self._layer.info.name} has {self._neurons} neurons")
+        logits = []
+        for place, neuron in enumerate(each):
+            mine = (places == place).nonzero()[:, 0]
+            for value in torch.unique(fill[mine]):
+                some = mine[fill[mine] == value]
+                logits.append((some, self._run(kept, None, neuron[None], value[None])[rows[some]]))
+        order = torch.cat([some for some, _ in logits])
+        return torch.cat([found for _, found in logits])[order.argsort()]
+
+    @abstractmethod
+    def _run(self, kept: Kept, rows: Tensor | None, neurons: Tensor, fill: Tensor) -> Tensor:
+        """Logits [P, K] of pairs; with no rows, [n, K] of all images, with one neuron set or none."""
 
 
 def rerun(graph: Graph, layer: Layer, limit_bytes: int | None = None) -> Rerun:
@@ -155,25 +186,28 @@ class Suffix(Rerun):
 
     def finish(self, kept: Kept) -> Tensor:
         """Cost: what follows the layer, once."""
-        return self._run(kept, (), torch.empty(0))[0]
+        nothing = torch.empty(0, dtype=torch.int64)
+        return self._run(kept, None, nothing, nothing)
 
     def _probe(self, images: Tensor) -> bool:
         """Learn from images of the first batch how values cross the cut; whether copies can be stacked."""
         images = probe_images(images[[0, 1 % len(images), 2 % len(images)]])
         pair, triple = (self._before(batch) for batch in pair_and_triple(images))
+        device = images.device
+        rows, ends = torch.tensor([0, 1, 1, 0], device=device), torch.tensor([0, self._neurons - 1], device=device)
+        fill = torch.tensor([0.0, 1.0]).to(images)
         try:
             for node in self._cut.crossing:
                 dependent = node in self._cut.dependent
                 self._crossings[node] = find_crossing(pair.values[node], triple.values[node], dependent)
-            ends, fill = (0, self._neurons - 1), torch.tensor([0.0, 1.0]).to(images)
-            together = self._run(pair, ends, fill, self._weigh)
-            alone = [self._run(pair, ends[at : at + 1], fill[at : at + 1]) for at in (0, 1)]
+            together = self._run(pair, rows, ends.repeat(2), fill.repeat(2), self._weigh)
+            alone = [self._run(pair, None, ends[at : at + 1], fill[at : at + 1]) for at in (0, 1)]
         except (Unstackable, RuntimeError):
             return False
-        return same(together, torch.cat(alone))
+        return same(together, torch.stack([alone[0][0], alone[1][1], alone[0][1], alone[1][0]]))
 
     def _weigh(self, values: Mapping[fx.Node, Any]) -> None:
-        """Note the most memory that one of the four images, two copies of a pair, takes."""
+        """Note the most memory that one of the four images takes."""
         same_for_all = {node for node, crossing in self._crossings.items() if crossing is None}
         held = {}
         for node, value in values.items():
@@ -186,46 +220,37 @@ class Suffix(Rerun):
         self._prefix.run(values)
         return Kept(images, {node: values[node] for node in self._wanted})
 
-    def _at(self, kept: Kept, rows: Tensor) -> Kept:
-        count = len(kept.images)
-        layouts = {self._cut.logits: Layout(0), self._cut.site: self._layout, **self._crossings}
-        values = dict(kept.values)
-        with torch.inference_mode():
-            for node, value in kept.values.items():
-                layout = layouts[node]
-                if isinstance(layout, Layout):
-                    values[node] = chosen(value, layout, count, rows)
-            return Kept(kept.images[rows], values)
-
     def _run(
         self,
         kept: Kept,
-        neurons: Sequence[int],
+        rows: Tensor | None,
+        neurons: Tensor,
         fill: Tensor,
         watch: Callable[[Mapping[fx.Node, Any]], None] | None = None,
     ) -> Tensor:
-        """[T, n, K] for T neurons, [1, n, K] of the unchanged model for none."""
-        count, copies = len(kept.images), max(1, len(neurons))
+        count = len(kept.images)
         if not self._cut.reached:
             unchanged: Tensor = kept.values[self._cut.logits]
-            return unchanged.expand(copies, -1, -1)
+            return unchanged if rows is None else unchanged[rows]
 
         def fetch(node: fx.Node) -> Any:
             value = kept.values[node]
             if node is self._cut.site:
-                value = repeated(value, self._layout, count, copies)
+                value = value.clone() if rows is None else chosen(value, self._layout, count, rows)
                 set_neurons(self._layer, value, neurons, fill)
                 return value
             crossing = self._crossings.get(node)
+            if rows is None or crossing is None:
+                return value
             if isinstance(crossing, PerImage):
-                return crossing.share * copies * count
-            return value if crossing is None or copies == 1 else repeated(value, crossing, count, copies)
+                return crossing.share * len(rows)
+            return chosen(value, crossing, count, rows)
 
         with torch.inference_mode():
             values = _OnDemand(fetch)
             self._suffix.run(values, watch)
             logits: Tensor = values[self._cut.logits]
-            return logits.reshape(copies, count, -1)
+            return logits
 
 
 class Whole(Rerun):
@@ -249,12 +274,7 @@ class Whole(Rerun):
         with torch.no_grad():
             return taps.run(self._graph, kept.images, {})
 
-    def _at(self, kept: Kept, rows: Tensor) -> Kept:
-        return Kept(kept.images[rows], {})
-
-    def _run(self, kept: Kept, neurons: Sequence[int], fill: Tensor) -> Tensor:
-        count, copies = len(kept.images), len(neurons)
-
+    def _run(self, kept: Kept, rows: Tensor | None, neurons: Tensor, fill: Tensor) -> Tensor:
         def visit(value: Tensor) -> Tensor:
             value = value.clone()
             set_neurons(self._layer, value, neurons, fill)
@@ -262,9 +282,8 @@ class Whole(Rerun):
 
         # Not inference mode: what a network caches in its forward must stay usable in training.
         with torch.no_grad():
-            images = repeated(kept.images, Layout(0), count, copies)
-            logits = taps.run(self._graph, images, {self._layer.info.name: visit}, at="drop_site")
-            return logits.reshape(copies, count, -1)
+            images = kept.images if rows is None else kept.images[rows]
+            return taps.run(self._graph, images, {self._layer.info.name: visit}, at="drop_site")
 
 
 class _OnDemand(dict[fx.Node, Any]):

@@ -2,175 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from ..graph import taps
 from ..graph.base import Graph, Layer
-from ..graph.suffix import rerun
-from ..records import Neuron, NeuronClass, NeuronTable
-from ..statistics import Floats, finite, holm, mcnemar_loss, rank_correlation
-from .measures import divide, norm
+from ..graph.suffix import Kept, rerun
+from ..statistics import Floats
+from .measures import verdicts
+from .racing import Flags, Race
+from .survey import Attacked, Survey
 
-SIGNIFICANCE = 0.05
-AT_ONCE = 64
-"""Neurons whose logits are held at the same time."""
+PAIRS_AT_ONCE = 2**13
+"""Pairs of a neuron and an image whose logits are held at the same time."""
 
+HELD_BYTES = 2**30
+"""Of values before a layer that are held for all images; above it they are computed anew for every heat."""
 
-@dataclass(frozen=True)
-class Effects:
-    """Verdicts and margins of U dropped neurons over N images; row U is the whole model."""
-
-    right: NDArray[np.bool_]
-    margin: Floats
-
-    @classmethod
-    def empty(cls, neurons: int, samples: int) -> Effects:
-        return cls(np.zeros((neurons + 1, samples), dtype=np.bool_), np.zeros((neurons + 1, samples)))
+Batches = Callable[[], Iterable[Attacked]]
 
 
-class DropoutProbe:
-    """Drops each neuron of one layer in turn and re-runs the model on clean and adversarial images, batch by batch.
+class LayerDropout:
+    """Drops neurons of one layer, one at a time, and re-runs the model on clean and adversarial images.
 
     A neuron is a channel of a convolution or a feature of a linear layer. It is dropped where its consumers see it:
-    after the batch norm that follows the layer, if any, and before the activation.
+    after the batch norm that follows the layer, if any, and before the activation. Columns are those of `Survey`.
 
-    Source: Pravin, Martino, Nicosia, Ojha, arXiv 2201.12347 (nodal dropout, adversarial targeting).
-    Differs from the source: fragile / robust / null by an exact paired McNemar test with Holm's correction (the source
-    has no test); a neuron's change is averaged over the images on which its clean output is not all zero.
+    Source: Pravin, Martino, Nicosia, Ojha, arXiv 2201.12347 (nodal dropout).
+    Differs from the source: any layer, not only the first convolution; under an allowance only the pairs of neuron and
+    image that decide the neurons' classes are measured (see `Race`).
 
-    Cost: for each of two versions of an image two forwards, and one run of what follows the layer for each neuron.
+    Attributes:
+        measured: [U, 2N], where `margin` holds what was measured.
+        margin: [U, 2N], the true-class margin without the neuron.
+        races: the clean and the adversarial images, with what is known of the verdicts.
     """
 
-    def __init__(self, graph: Graph, layer: Layer, drop_value: Literal["zero", "mean"], samples: int) -> None:
+    def __init__(self, graph: Graph, layer: Layer, samples: int) -> None:
         if layer.info.neurons is None:
             raise ValueError(f"{layer.info.name} has no neuron dimension")
-        self._graph = graph
-        self._layer = layer
-        self._rerun = rerun(graph, layer)
-        self._drop_value = drop_value
+        self._name = layer.info.name
         self._neurons = layer.info.neurons
         self._samples = samples
-        self._seen = 0
-        self._sums = torch.zeros(self._neurons, dtype=torch.float64)
-        self._summed = 0
-        self.clean = Effects.empty(self._neurons, samples)
-        self.adversarial = Effects.empty(self._neurons, samples)
-        self._targeting: Floats = np.full((self._neurons, samples), np.nan)
+        self._rerun = rerun(graph, layer)
+        self._whole_flops = sum(one.info.flops for one in graph.layers)
+        self._fill = torch.zeros(self._neurons)
+        self._kept: dict[int, Kept] = {}
+        self._ran_before = 0
+        self._right: Flags = np.zeros((self._neurons, 0), np.bool_)
+        self.margin: Floats = np.zeros((self._neurons, 0))
+        self.races: tuple[Race, ...] = ()
 
-    def reference(self, images: Tensor) -> None:
-        """Add images [n, ...] to the reference over which `drop_value="mean"` takes each neuron's mean.
+    @property
+    def pairs(self) -> int:
+        """Neurons times images, clean and adversarial."""
+        return self._neurons * 2 * self._samples
 
-        Cost: one forward an image.
-        """
+    @property
+    def measured(self) -> Flags:
+        """[U, 2N]."""
+        return np.concatenate([race.measured for race in self.races], axis=1)
 
-        def visit(value: Tensor) -> None:
-            neurons = taps.by_neuron(self._layer, value, len(images)).cpu().double()
-            self._sums += neurons.sum((0, 2))
-            self._summed += neurons.shape[0] * neurons.shape[2]
+    @property
+    def exact_cost(self) -> float:
+        """What measuring every pair takes, by FLOPs, in whole forwards."""
+        return self._cost(self.pairs, 2 * self._samples)
 
-        with torch.no_grad():
-            taps.run(self._graph, images, {self._layer.info.name: visit}, at="drop_site")
+    def cost_before(self, images: int) -> float:
+        """What running so many images up to the layer takes, in whole forwards."""
+        return self._cost(0, images)
 
-    def observe(self, images: Tensor, adversarial: Tensor, labels: Tensor) -> None:
-        """Drop every neuron on the next n images and on their adversarial versions; labels [n]."""
-        count = len(images)
-        columns = slice(self._seen, self._seen + count)
-        self._seen += count
-        stacked = torch.cat([images, adversarial])
-        twice = labels.repeat(2)
-        visitors = {self._layer.info.name: self._targeting_visitor(columns)}
-        with torch.no_grad():
-            self._store(self._neurons, columns, taps.run(self._graph, stacked, visitors, at="drop_site"), twice)
-        kept = self._rerun.keep(stacked)
-        fills = self._fills().to(stacked)
-        for start in range(0, self._neurons, AT_ONCE):
-            neurons = range(start, min(start + AT_ONCE, self._neurons))
-            logits = self._rerun.drop(kept, neurons, fills[start : start + len(neurons)])
-            for index, row in zip(neurons, logits, strict=True):
-                self._store(index, columns, row, twice)
+    @property
+    def sampled(self) -> NDArray[np.int64]:
+        """Neurons of a random choice that were dropped on every image, whatever is estimated of them."""
+        drawn = self.races[0].sampled
+        return drawn[self.measured[drawn].all(1)]
 
-    def _fills(self) -> Tensor:
-        """What each neuron becomes, [U]."""
-        return self._sums / self._summed if self._drop_value == "mean" else torch.zeros(self._neurons)
+    @property
+    def cost(self) -> float:
+        """What has been spent, by FLOPs, in whole forwards."""
+        return self._cost(int(self.measured.sum()), self._ran_before)
 
-    def _targeting_visitor(self, columns: slice) -> taps.Visitor:
-        def visit(value: Tensor) -> None:
-            count = columns.stop - columns.start
-            neurons = taps.by_neuron(self._layer, value, 2 * count)
-            clean, moved = neurons[:count], neurons[count:]
-            self._targeting[:, columns] = divide(norm(moved - clean), norm(clean)).T.cpu().numpy()
+    def _cost(self, pairs: int, ran_before: int) -> float:
+        share = self._rerun.flops / self._whole_flops if self._whole_flops else 1.0
+        return pairs * share + ran_before * (1 - share)
 
-        return visit
-
-    def _store(self, row: int, columns: slice, logits: Tensor, labels: Tensor) -> None:
-        margin = true_class_margin(logits, labels).cpu().double().numpy()
-        right = (logits.argmax(1) == labels).cpu().numpy()
-        count = columns.stop - columns.start
-        for effects, part in ((self.clean, slice(0, count)), (self.adversarial, slice(count, None))):
-            effects.right[row, columns] = right[part]
-            effects.margin[row, columns] = margin[part]
-
-    def result(self, perturbation: str | None, seed: int) -> NeuronTable:
-        """The table over all images observed.
+    def run(self, survey: Survey, batches: Batches, allowance: int, seed: int, advance: Callable[[int], None]) -> None:
+        """Measure every pair, or as many as `allowance` says: a random sample, then heats until every neuron is clear,
+        then whole neurons from the largest drop on.
 
         Args:
-            perturbation: id of the attack that made the adversarial images.
-            seed: of the permutation tests.
+            survey: of these images, finished.
+            batches: the same images on every call, in order.
+            seed: of the random sample.
+            advance: told the number of pairs that are done.
+
+        Cost: a run of what follows the layer for each pair; what comes before it once for each image, or for each heat
+            where all its values would take more than `HELD_BYTES`.
         """
-        p_values = [mcnemar_loss(*_changes(self.clean, index)) for index in range(self._neurons)]
-        adjusted = holm(p_values)
-        neurons = tuple(self._neuron(index, p_values[index], float(adjusted[index])) for index in range(self._neurons))
-        targeting = [neuron.targeting_score for neuron in neurons]
-        return NeuronTable(
-            layer=self._layer.info.name,
-            site=self._layer.drop_label,
-            drop_value=self._drop_value,
-            perturbation=perturbation,
-            samples=self._seen,
-            neurons=neurons,
-            correlations=tuple(
-                rank_correlation(
-                    (name, "targeting_score"), [getattr(neuron, name) for neuron in neurons], targeting, seed
-                )
-                for name in ("accuracy_drop", "margin_drop")
-            ),
-        )
+        self._prepare(survey, seed)
+        if allowance >= self.pairs:
+            self._measure(batches, [np.ones_like(race.measured) for race in self.races], advance)
+            self._kept.clear()
+            return
+        each = allowance // 2
+        self._measure(batches, [race.start(each) for race in self.races], advance)
+        while self._measure(batches, [race.heat(each - race.measured.sum()) for race in self.races], advance):
+            pass
+        self._measure(batches, [race.rest(each - race.measured.sum()) for race in self.races], advance)
+        self._kept.clear()
 
-    def _neuron(self, index: int, p_value: float, p_adjusted: float) -> Neuron:
-        losses, gains = _changes(self.clean, index)
-        shares = self._targeting[index][np.isfinite(self._targeting[index])]
-        return Neuron(
-            neuron_index=index,
-            neuron_class=neuron_class(losses + gains, p_adjusted),
-            accuracy_drop=(losses - gains) / self._seen,
-            margin_drop=_margin_drop(self.clean, index),
-            adversarial_accuracy_drop=float(np.subtract(*_changes(self.adversarial, index))) / self._seen,
-            adversarial_margin_drop=_margin_drop(self.adversarial, index),
-            targeting_score=float(shares.mean()) if len(shares) else None,
-            p_value=p_value,
-            p_adjusted=p_adjusted,
-        )
+    def _prepare(self, survey: Survey, seed: int) -> None:
+        shape = (self._neurons, 2 * self._samples)
+        self._fill = survey.fill(self._name)
+        self._right, self.margin = np.zeros(shape, np.bool_), np.zeros(shape)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            risk = (-survey.changes(self._name) / survey.margin).astype(np.float32)
+        halves = (slice(None, self._samples), slice(self._samples, None))
+        self.races = tuple(Race(risk[:, half], survey.right[half], seed) for half in halves)
 
+    def _measure(self, batches: Batches, wanted: Sequence[Flags], advance: Callable[[int], None]) -> bool:
+        """Measure the wanted pairs [U, N] of each race; whether there were any."""
+        table = np.concatenate(list(wanted), axis=1)
+        if not table.any():
+            return False
+        for attacked in batches():
+            columns = attacked.columns(self._samples)
+            neurons, rows = np.nonzero(table[:, columns])
+            if len(neurons):
+                self._measure_batch(attacked, neurons, rows, columns, advance)
+        for race, mask, right in zip(self.races, wanted, np.split(self._right, 2, axis=1), strict=True):
+            race.store(mask, right)
+        return True
 
-def true_class_margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logit of the label minus the largest other logit: [N], positive where the model is right."""
-    true = logits.gather(1, labels[:, None])
-    others = logits.scatter(1, labels[:, None], float("-inf"))
-    return true[:, 0] - others.amax(1)
+    def _measure_batch(
+        self,
+        attacked: Attacked,
+        neurons: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        advance: Callable[[int], None],
+    ) -> None:
+        kept = self._keep(attacked)
+        device = attacked.images.device
+        labels, fill = attacked.labels.repeat(2), self._fill.to(device)
+        for start in range(0, len(neurons), PAIRS_AT_ONCE):
+            part = slice(start, start + PAIRS_AT_ONCE)
+            which, where = (torch.from_numpy(places[part]).to(device) for places in (neurons, rows))
+            logits = self._rerun.drop_pairs(kept, where, which, fill[which])
+            right, margin = verdicts(logits, labels[where])
+            place = neurons[part], columns[rows[part]]
+            self._right[place], self.margin[place] = right.cpu().numpy(), margin.cpu().double().numpy()
+            advance(len(which))
 
-
-def neuron_class(changed: int, p_adjusted: float) -> NeuronClass:
-    """fragile: a significant loss; null: no verdict changed; robust: the rest."""
-    if changed == 0:
-        return "null"
-    return "fragile" if p_adjusted < SIGNIFICANCE else "robust"
+    def _keep(self, attacked: Attacked) -> Kept:
+        if attacked.start in self._kept:
+            return self._kept[attacked.start]
+        kept = self._rerun.keep(attacked.stacked)
+        self._ran_before += len(kept.images)
+        if kept.bytes / len(kept.images) * 2 * self._samples <= HELD_BYTES:
+            self._kept[attacked.start] = kept
+        return kept
 
 
 def first_layer(layers: Sequence[Layer]) -> Layer | None:
@@ -178,13 +172,3 @@ def first_layer(layers: Sequence[Layer]) -> Layer | None:
     learnable = [layer for layer in layers if layer.info.kind == "learnable" and layer.info.neurons]
     convolutions = [layer for layer in learnable if layer.info.op.startswith("conv")]
     return next(iter(convolutions or learnable), None)
-
-
-def _changes(effects: Effects, index: int) -> tuple[int, int]:
-    whole, dropped = effects.right[-1], effects.right[index]
-    return int((whole & ~dropped).sum()), int((~whole & dropped).sum())
-
-
-def _margin_drop(effects: Effects, index: int) -> float | None:
-    with np.errstate(invalid="ignore"):
-        return finite((effects.margin[-1] - effects.margin[index]).mean())

@@ -67,6 +67,17 @@ def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     return numerator / denominator.masked_fill(denominator == 0, float("nan"))
 
 
+def verdicts(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Which images are right [N], and their true-class margins [N]: the label's logit minus the largest other one.
+
+    An image with a logit that is not finite is wrong.
+    """
+    true = logits.gather(1, labels[:, None])
+    others = logits.scatter(1, labels[:, None], float("-inf"))
+    right = (logits.argmax(1) == labels) & torch.isfinite(logits).all(1)
+    return right, true[:, 0] - others.amax(1)
+
+
 WHOLE_BATCH = "batch-relative-error"
 """||phi(X) - phi(X')||_F / ||phi(X)||_F over all images at once, as the author's package computes it for a batch."""
 

@@ -23,17 +23,16 @@ from .attacks import (
     UnboundedTrial,
 )
 from .base import Estimate, Level, Norm, Record, Skipped
+from .filters import FilterCurve, FilteredWeights, FilterName, Filters
 from .layers import (
-    Correlation,
     GraphInfo,
     LayerInfo,
     LayerKind,
     LayerMeasure,
-    Neuron,
-    NeuronClass,
-    NeuronTable,
     Sustainability,
 )
+from .neurons import Correlation, DropEffect, Neuron, NeuronClass, NeuronTable, Screening
+from .patching import PatchedGroup, PatchedLayer, PatchedNeurons, Patching
 from .subject import Conversion, DataInfo, InputLayout, LabelInfo, LabelSource, ModelInfo, ModelSource
 
 __all__ = [
@@ -47,8 +46,13 @@ __all__ = [
     "Correlation",
     "DataInfo",
     "Distances",
+    "DropEffect",
     "Environment",
     "Estimate",
+    "FilterCurve",
+    "FilterName",
+    "FilteredWeights",
+    "Filters",
     "Finding",
     "FindingGroup",
     "GraphInfo",
@@ -66,8 +70,13 @@ __all__ = [
     "NeuronClass",
     "NeuronTable",
     "Norm",
+    "PatchedGroup",
+    "PatchedLayer",
+    "PatchedNeurons",
+    "Patching",
     "Perturbation",
     "Record",
+    "Screening",
     "Skipped",
     "Suspicion",
     "Sustainability",
@@ -76,7 +85,7 @@ __all__ = [
     "UnboundedTrial",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 FindingGroup = Literal["result", "attack-health"]
 
@@ -134,6 +143,9 @@ class AuditRecord(Record):
     graph: GraphInfo
     sustainability: tuple[Sustainability, ...]
     neurons: tuple[NeuronTable, ...]
+    screening: Screening | None = None
+    patching: Patching | None = None
+    filters: Filters | None = None
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
     timing: Timing

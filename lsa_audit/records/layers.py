@@ -1,4 +1,4 @@
-"""What was found about the layers and the neurons."""
+"""What was found about the layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pydantic import Field
 from .base import Record, Skipped
 
 LayerKind = Literal["learnable", "norm", "attention", "activation", "add", "pool", "block"]
-NeuronClass = Literal["fragile", "robust", "null"]
 
 
 class LayerInfo(Record):
@@ -69,38 +68,3 @@ class Sustainability(Record):
     highest: str | None = Field(description="the layer with the highest mean, in the list or not")
     input_mean: float | None = Field(description="the same measure on the input itself")
     layers: tuple[LayerMeasure, ...]
-
-
-class Neuron(Record):
-    """One neuron, dropped."""
-
-    neuron_index: int
-    neuron_class: NeuronClass
-    accuracy_drop: float
-    margin_drop: float | None = Field(description="None where a logit became NaN or infinite")
-    adversarial_accuracy_drop: float
-    adversarial_margin_drop: float | None
-    targeting_score: float | None
-    p_value: float = Field(description="exact paired McNemar test, one-sided for a loss")
-    p_adjusted: float = Field(description="Holm over the neurons of the layer")
-
-
-class Correlation(Record):
-    """Spearman's rank correlation over the neurons of a layer, with a two-sided permutation p-value."""
-
-    between: tuple[str, str]
-    rho: float | None = Field(description="None when one side is constant")
-    p_value: float | None
-    neurons: int
-
-
-class NeuronTable(Record):
-    """Nodal dropout of one layer."""
-
-    layer: str
-    site: str = Field(description="where the neurons were dropped, e.g. 'bn1 (the batch norm after conv1)'")
-    drop_value: Literal["zero", "mean"]
-    perturbation: str | None = Field(description="id of the attack whose images were used")
-    samples: int
-    neurons: tuple[Neuron, ...]
-    correlations: tuple[Correlation, ...]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ..records import AuditRecord
 from . import text
-from .sections import accuracy, attack_health, findings, layers, neurons, overview, provenance
+from .sections import accuracy, attack_health, filters, findings, layers, neurons, overview, patching, provenance
 from .view import Document
 
 
 def document(record: AuditRecord) -> Document:
     """What a report of `record` shows, from the verdict down to the settings."""
+    probes = (neurons.section(record), patching.section(record), filters.section(record))
     return Document(
         title=overview.title(record),
         subtitle=overview.subtitle(record),
@@ -20,7 +21,7 @@ def document(record: AuditRecord) -> Document:
             accuracy.section(record),
             attack_health.section(record),
             layers.section(record),
-            neurons.section(record),
+            *(probe for probe in probes if probe is not None),
             provenance.missing(record),
             provenance.subject(record),
             provenance.conditions(record),

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from ..records import AuditRecord
 from .document import document
 from .plots.drawing import Figure
+from .view import Document
 
 TEMPLATE = "report.html.j2"
 
@@ -16,10 +17,11 @@ def render(record: AuditRecord) -> str:
     """The whole report as a self-contained page. Everything from the record is escaped by the template engine."""
     from .plots import figures
 
-    return _page(record, figures(record))
+    return page(document(record), figures(record))
 
 
-def _page(record: AuditRecord, figures: tuple[Figure, ...]) -> str:
+def page(report: Document, figures: tuple[Figure, ...]) -> str:
+    """A document as a self-contained page, its figures after the findings."""
     environment = Environment(
         loader=PackageLoader("lsa_audit.report"),
         autoescape=True,
@@ -31,7 +33,7 @@ def _page(record: AuditRecord, figures: tuple[Figure, ...]) -> str:
     environment.filters["kind"] = lambda block: type(block).__name__.lower()
     environment.filters["inline_svg"] = _inline_svg
     environment.filters["breakable"] = _breakable
-    return environment.get_template(TEMPLATE).render(report=document(record), figures=figures)
+    return environment.get_template(TEMPLATE).render(report=report, figures=figures)
 
 
 def _breakable(name: str) -> Markup:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ..records import AuditRecord
 from .document import document
-from .view import Block, Card, Facts, Group, Notice, Paragraph, Section, Table
+from .view import Block, Card, Document, Facts, Group, Notice, Paragraph, Section, Table
 
 # Of the characters that Markdown gives a meaning inside a line, `_` within a word and single dots have none.
 SPECIAL = re.compile(r"[\\`*\[\]<>|~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -28,7 +28,11 @@ def escape(text: str) -> str:
 
 def render(record: AuditRecord) -> str:
     """The whole report as GitHub-flavoured Markdown, without figures."""
-    shown = document(record)
+    return page(document(record))
+
+
+def page(shown: Document) -> str:
+    """A document as GitHub-flavoured Markdown."""
     lines = [f"# {escape(shown.title)}", "", escape(shown.subtitle), ""]
     for notice in shown.notices:
         lines += [*_notice(notice), ""]

@@ -41,8 +41,7 @@ def labels(record: AuditRecord) -> dict[str, str]:
     for entry in record.sustainability:
         named.setdefault(entry.perturbation, name(entry.perturbation))
     for table in record.neurons:
-        if table.perturbation is not None:
-            named.setdefault(table.perturbation, name(table.perturbation))
+        named.setdefault(table.perturbation, name(table.perturbation))
     return named
 
 

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ..records import AuditRecord, GraphInfo, NeuronTable, Sustainability
+from ..records import AuditRecord, FilterCurve, GraphInfo, NeuronTable, Sustainability
 from . import selection, text
 from .sections import (
     accuracy,
@@ -22,9 +22,11 @@ from .sections import (
     findings,
     inventory,
     layers,
+    neuron_table,
     neurons,
     overview,
     provenance,
+    screening,
 )
 from .view import Column, Row, Table, Tone
 
@@ -33,6 +35,7 @@ INDENT = 2
 MINIMUM_NAME = 12
 WIDEST_TEXT = 18
 NEURON_ROWS = 10
+LAYER_ROWS = 5
 NAMES_IN_A_LINE = 3
 STYLES: dict[Tone, str] = {"": "", "bad": "red", "warning": "yellow", "good": "green", "quiet": "dim"}
 
@@ -46,7 +49,8 @@ def summary(record: AuditRecord) -> RenderableType:
     ]
     for notice in overview.notices(record):
         parts.append(Text(f"\n{notice.title}. {notice.text}", style=STYLES[notice.tone]))
-    parts += [*_accuracy(record), *_layers(record), *_neurons(record), *_findings(record), *_missing(record)]
+    parts += [*_accuracy(record), *_layers(record), *_neurons(record), *_patching(record), *_filters(record)]
+    parts += [*_findings(record), *_missing(record)]
     return Constrain(Group(*parts), WIDTH)
 
 
@@ -117,21 +121,68 @@ def _short_list(entry: Sustainability) -> str:
 
 
 def _neurons(record: AuditRecord) -> Iterator[RenderableType]:
-    for table in record.neurons:
-        yield _heading(f"Neurons of {text.name(table.layer, 40)}")
-        yield _line("", f"{neurons.class_counts(table)}. {neurons.description(record, table)}")
-        yield from _neuron_rows(record, table)
-        for correlation in table.correlations:
-            yield _line("", neurons.correlation_sentence(record, correlation))
+    if not record.neurons:
+        return
+    if len(record.neurons) == 1:
+        yield from _single_layer(record, record.neurons[0])
+    else:
+        yield _heading(f"Neurons of {text.quantity(len(record.neurons), 'layer')}")
+        yield _line("", neurons.network_sentence(record))
+        yield from _several_layers(record)
+    for sentence in screening.sentences(record):
+        yield _line("", sentence)
 
 
-def _neuron_rows(record: AuditRecord, table: NeuronTable) -> Iterator[RenderableType]:
-    shown = neurons.neuron_table(record, table, NEURON_ROWS)
+def _several_layers(record: AuditRecord) -> Iterator[RenderableType]:
+    shown = neurons.layer_table(record, LAYER_ROWS)
+    drop = f"largest {record.accuracy_name} drop"
+    yield _table(shown.pick("layer", "neurons", "fragile", "fragile under attack", "Gini", drop, "of neuron"))
+    left_out = neurons.rest_sentence(record, LAYER_ROWS)
+    if left_out:
+        yield _line("", left_out, "dim")
+
+
+def _single_layer(record: AuditRecord, table: NeuronTable) -> Iterator[RenderableType]:
+    yield _heading(f"Neurons of {text.name(table.layer, 40)}")
+    yield _line("", f"{neuron_table.class_counts(table)}. {neuron_table.description(record, table)}")
+    shown = neuron_table.neuron_table(record, table, NEURON_ROWS)
     drop = f"{record.accuracy_name} drop"
-    yield _table(shown.pick("neuron", "class", drop, "margin drop", "targeting score", "p adjusted"))
+    yield _table(shown.pick("neuron", "class", drop, "95 % interval", "margin drop", "targeting score", "p adjusted"))
     rest = len(table.neurons) - len(shown.rows)
     if rest > 0:
         yield _line("", f"{text.quantity(rest, 'more neuron')} with smaller drops.", "dim")
+    for correlation in table.correlations:
+        yield _line("", neuron_table.correlation_sentence(record, table, correlation))
+
+
+def _patching(record: AuditRecord) -> Iterator[RenderableType]:
+    if record.patching is None:
+        return
+    attack = selection.labels(record).get(record.patching.perturbation) or text.name(record.patching.perturbation)
+    yield _heading(f"Activation patching, {text.quantity(record.patching.lost, 'image')} lost to {attack}")
+    partial = [layer for layer in record.patching.layers if not layer.whole]
+    if partial:
+        most = max(partial, key=lambda layer: layer.returned.value)
+        returned = f"{text.percent(most.returned.value)} ({text.interval(most.returned)})"
+        told = f"{text.name(most.layer, 40)} put back returns {returned} of them"
+        yield _line("", f"{told}, the most of {text.quantity(len(partial), 'layer')}.")
+    whole = len(record.patching.layers) - len(partial)
+    if whole:
+        yield _line(
+            "", f"{text.quantity(whole, 'layer')} left out, which every path leads through: all returns.", "dim"
+        )
+
+
+def _filters(record: AuditRecord) -> Iterator[RenderableType]:
+    if record.filters is None:
+        return
+    yield _heading("Synaptic filters of the network, scores clean / attack")
+    curves = record.filters.network.curves
+    yield _line("", f"{'; '.join(_scores(curve) for curve in curves)}. Below 0 fragile, above 0 antifragile.")
+
+
+def _scores(curve: FilterCurve) -> str:
+    return f"{curve.filter} {text.number(curve.clean_score)} / {text.number(curve.adversarial_score)}"
 
 
 def _findings(record: AuditRecord) -> Iterator[RenderableType]:

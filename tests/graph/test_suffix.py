@@ -14,7 +14,7 @@ from torch.nn import functional
 from lsa_audit.graph import taps
 from lsa_audit.graph.base import Graph, Layer, Layout
 from lsa_audit.graph.cut import Section, find_cut
-from lsa_audit.graph.stacking import PerImage, Unstackable, chosen, find_crossing, repeated, stack_size
+from lsa_audit.graph.stacking import PerImage, Unstackable, chosen, find_crossing, stack_size
 from lsa_audit.graph.suffix import Rerun, Suffix, Whole, rerun
 from lsa_audit.graph.walker import walk
 
@@ -181,19 +181,19 @@ def test_a_dropped_neuron_moves_the_logits():
     assert not torch.allclose(runner.drop(kept, [1])[0], runner.finish(kept), rtol=1e-3)
 
 
-def test_memory_sets_how_many_neurons_go_through_at_once(monkeypatch):
+def test_memory_sets_how_many_images_go_through_at_once(monkeypatch):
     graph, layers = walked(Transformer)
     images = images_for(Transformer, COUNT)
     layer = layers["patch"]
     sizes = []
     run = Suffix._run
 
-    def noted(self: Suffix, kept: Any, neurons: Any, *others: Any) -> Tensor:
-        sizes.append(len(neurons))
-        return run(self, kept, neurons, *others)
+    def noted(self: Suffix, kept: Any, rows: Any, *others: Any) -> Tensor:
+        sizes.append(0 if rows is None else len(rows))
+        return run(self, kept, rows, *others)
 
     monkeypatch.setattr(Suffix, "_run", noted)
-    for limit_bytes, expected in ((1, [1] * 8), (2**30, [8])):
+    for limit_bytes, expected in ((1, [1] * 8 * COUNT), (2**30, [8 * COUNT])):
         runner = rerun(graph, layer, limit_bytes)
         kept = runner.keep(images)
         sizes.clear()
@@ -233,12 +233,12 @@ def test_a_wrong_belief_about_the_batch_shows_when_copies_are_tried(monkeypatch,
 
 def test_stacked_logits_that_differ_are_not_believed(monkeypatch):
     def roll(value: Tensor, *others: Any) -> Tensor:
-        return repeated(value, *others).roll(1, 0)
+        return chosen(value, *others).roll(1, 0)
 
     graph, layers = walked(SideInputs)
     before = rerun(graph, layers["inner"])
     before.keep(images_for(SideInputs, COUNT))
-    monkeypatch.setattr("lsa_audit.graph.suffix.repeated", roll)
+    monkeypatch.setattr("lsa_audit.graph.suffix.chosen", roll)
     after = rerun(graph, layers["inner"])
     after.keep(images_for(SideInputs, COUNT))
     assert (before.stackable, after.stackable) == (True, False)
@@ -362,24 +362,38 @@ def test_values_whose_growth_is_unknown(pair: Any, triple: Any):
         find_crossing(pair, triple, True)
 
 
-def test_copies_and_choices_of_images():
+def test_choices_of_images():
     # Two repetitions around three images of two rows each: value 100 * repetition + 10 * image + row.
     value = torch.tensor([100 * outer + 10 * image + row for outer in (0, 1) for image in (0, 1, 2) for row in (0, 1)])
-    twice = repeated(value, Layout(0, 2), 3, 2)
-    assert twice.tolist() == [*value[:6].tolist() * 2, *value[6:].tolist() * 2]
-    assert chosen(value, Layout(0, 2), 3, torch.tensor([2, 0])).tolist() == [20, 21, 0, 1, 120, 121, 100, 101]
-    once = repeated(value, Layout(0, 2), 3, 1)
+    twice = chosen(value, Layout(0, 2), 3, torch.tensor([2, 0, 2]))
+    assert twice.tolist() == [20, 21, 0, 1, 20, 21, 120, 121, 100, 101, 120, 121]
+    once = chosen(value, Layout(0, 2), 3, torch.arange(3))
     once[0] = 7
     assert value[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("rows", "neurons", "image_bytes", "limit_bytes", "expected"),
-    [(64, 10, 100, 64 * 100 * 4, 4), (64, 9, 100, 64 * 100 * 8, 5), (64, 3, 100, 10**9, 3), (64, 3, 100, 1, 1)],
+    ("rows", "image_bytes", "limit_bytes", "expected"),
+    [(64, 100, 100 * 16, 16), (65, 100, 100 * 64, 33), (64, 100, 10**9, 64), (64, 100, 1, 1)],
     ids=["four chunks' room", "evenly", "no more than there are", "at least one"],
 )
-def test_how_many_neurons_go_at_once(rows: int, neurons: int, image_bytes: int, limit_bytes: int, expected: int):
-    assert stack_size(rows, neurons, image_bytes, limit_bytes) == expected
+def test_how_many_images_go_at_once(rows: int, image_bytes: int, limit_bytes: int, expected: int):
+    assert stack_size(rows, image_bytes, limit_bytes) == expected
+
+
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [(Residual, "layers.0.conv1"), (Transformer, "patch"), (Numbered, "inner"), (DataDependent, "stem")],
+)
+def test_pairs_of_images_and_neurons_are_the_entries_of_the_whole_table(network: type[nn.Module], name: str):
+    graph, layers = walked(network)
+    runner = rerun(graph, layers[name])
+    kept = runner.keep(images_for(network, COUNT, seed=2))
+    fill = torch.tensor([0.5, 0.0, 2.0])
+    table = runner.drop(kept, range(3), fill)
+    rows, neurons = torch.tensor([4, 0, 4, 2, 4]), torch.tensor([2, 1, 2, 0, 0])
+    pairs = runner.drop_pairs(kept, rows, neurons, fill[neurons])
+    torch.testing.assert_close(pairs, table[neurons, rows], rtol=1e-5, atol=1e-5)
 
 
 QUICK = (("resnet18", 32, 12),)

@@ -2,100 +2,124 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from lsa_audit.graph.walker import walk
-from lsa_audit.probes.dropout import DropoutProbe, first_layer, neuron_class, true_class_margin
+from lsa_audit.probes import dropout as dropout_module
+from lsa_audit.probes import racing
+from lsa_audit.probes.dropout import LayerDropout, first_layer
+from lsa_audit.probes.measures import verdicts
+from lsa_audit.probes.neuron_table import neuron_class, neuron_table
+from lsa_audit.probes.survey import Attacked, Survey
 
 from .networks import hooked_outputs, pixels, small_model
+
+SAMPLES = 24
 
 
 @pytest.fixture(scope="module")
 def scene():
     model = small_model()
-    clean = pixels(24, seed=1)
-    adversarial = (clean + 0.1 * (pixels(24, seed=2) - 0.5)).clamp(0, 1)
+    clean = pixels(SAMPLES, seed=1)
+    adversarial = (clean + 0.1 * (pixels(SAMPLES, seed=2) - 0.5)).clamp(0, 1)
     with torch.no_grad():
         labels = model.module(clean).argmax(1)
     labels[::5] = (labels[::5] + 1) % 4
     return model, walk(model, clean[:3]), clean, adversarial, labels
 
 
-def probed(scene, drop_value="zero", batch=24):
+def batches(clean, adversarial, labels, batch):
+    return [
+        Attacked(*(values[start : start + batch] for values in (clean, adversarial, labels)), start)
+        for start in range(0, len(clean), batch)
+    ]
+
+
+def dropped(scene, drop_value="zero", batch=SAMPLES, allowance=None, name="conv1"):
     _, graph, clean, adversarial, labels = scene
-    layer = next(layer for layer in graph.layers if layer.info.name == "conv1")
-    probe = DropoutProbe(graph, layer, drop_value, samples=24)
+    layer = next(layer for layer in graph.layers if layer.info.name == name)
+    survey = Survey(graph, [layer], drop_value, len(clean))
+    attacked = batches(clean, adversarial, labels, batch)
     if drop_value == "mean":
-        for start in range(0, 24, batch):
-            probe.reference(clean[start : start + batch])
-    for start in range(0, 24, batch):
-        part = slice(start, start + batch)
-        probe.observe(clean[part], adversarial[part], labels[part])
-    return probe
+        for some in attacked:
+            survey.reference(some.images)
+    for some in attacked:
+        survey.observe(some)
+    dropout = LayerDropout(graph, layer, len(clean))
+    done = []
+    dropout.run(survey, lambda: attacked, dropout.pairs if allowance is None else allowance, 0, done.append)
+    assert sum(done) == dropout.measured.sum()
+    return dropout, neuron_table(layer, dropout, survey, "x", drop_value, 0)
 
 
 def dropped_logits(model, images, index, fill):
     """The model with one channel of bn1's output replaced, by a plain hook."""
 
-    def replace(_module, _inputs, output):
+    def set_channel(_module, _inputs, output):
         output = output.clone()
         output[:, index] = fill
         return output
 
-    handle = model.module.network.bn1.register_forward_hook(replace)
+    handle = model.module.network.bn1.register_forward_hook(set_channel)
     with torch.no_grad():
         logits = model.module(images)
     handle.remove()
     return logits
 
 
-@pytest.mark.parametrize("batch", [24, 7])
+@pytest.mark.parametrize("batch", [SAMPLES, 7])
 @pytest.mark.parametrize("drop_value", ["zero", "mean"])
 def test_every_figure_equals_the_obvious_version(scene, drop_value, batch):
     model, _, clean, adversarial, labels = scene
-    table = probed(scene, drop_value, batch).result("x", seed=0)
+    _, table = dropped(scene, drop_value, batch)
     means = hooked_outputs(model, clean, ["bn1"])["bn1"].double().mean((0, 2, 3))
     assert table.site == "bn1 (the batch norm after conv1)"
     for neuron in table.neurons:
         fill = float(means[neuron.neuron_index]) if drop_value == "mean" else 0.0
-        for images, accuracy_drop, margin_drop in (
-            (clean, neuron.accuracy_drop, neuron.margin_drop),
-            (adversarial, neuron.adversarial_accuracy_drop, neuron.adversarial_margin_drop),
-        ):
+        for images, effect in ((clean, neuron.clean), (adversarial, neuron.adversarial)):
             with torch.no_grad():
                 whole = model.module(images)
             part = dropped_logits(model, images, neuron.neuron_index, fill)
-            expected = ((whole.argmax(1) == labels).float() - (part.argmax(1) == labels).float()).mean()
-            assert accuracy_drop == pytest.approx(float(expected), abs=1e-7)
-            margins = true_class_margin(whole, labels) - true_class_margin(part, labels)
-            assert margin_drop == pytest.approx(float(margins.mean()), abs=1e-5)
+            (before, margin), (after, without) = verdicts(whole, labels), verdicts(part, labels)
+            assert effect.losses == int((before & ~after).sum())
+            assert effect.gains == int((~before & after).sum())
+            assert effect.accuracy_drop == pytest.approx((effect.losses - effect.gains) / SAMPLES)
+            assert effect.margin_drop == pytest.approx(float((margin - without).mean()), abs=1e-5)
+            exact = stats.binomtest(effect.losses, effect.losses + effect.gains or 1, alternative="greater").pvalue
+            assert effect.p_value == pytest.approx(exact)
+            assert effect.low <= effect.accuracy_drop <= effect.high
+            assert effect.measured == SAMPLES
 
 
 def test_targeting_score_and_correlations_equal_the_definitions(scene):
     model, _, clean, adversarial, _ = scene
-    table = probed(scene).result("x", seed=0)
+    _, table = dropped(scene)
     before, after = (
         hooked_outputs(model, images, ["bn1"])["bn1"].double().flatten(2) for images in (clean, adversarial)
     )
     expected = ((after - before).norm(dim=2) / before.norm(dim=2)).mean(0)
     assert [neuron.targeting_score for neuron in table.neurons] == pytest.approx(expected.tolist(), rel=1e-5)
-    by_margin = next(entry for entry in table.correlations if entry.between[0] == "margin_drop")
-    rho = stats.spearmanr([neuron.margin_drop for neuron in table.neurons], expected).statistic
-    assert by_margin.rho == pytest.approx(rho)
+    for name, side in (("margin_drop", "clean"), ("adversarial_margin_drop", "adversarial")):
+        found = next(entry for entry in table.correlations if entry.between == (name, "targeting_score"))
+        drops = [getattr(neuron, side).margin_drop for neuron in table.neurons]
+        assert found.rho == pytest.approx(stats.spearmanr(drops, expected).statistic)
 
 
 @pytest.mark.parametrize(
     ("changed", "p_adjusted", "expected"),
-    [(0, 1.0, "null"), (9, 0.049, "fragile"), (9, 0.05, "robust"), (1, 1.0, "robust")],
+    [(0, 1.0, "null"), (0.4, 1.0, "null"), (9, 0.049, "fragile"), (9, 0.05, "robust"), (1, 1.0, "robust")],
 )
 def test_classes_of_neurons(changed, p_adjusted, expected):
     assert neuron_class(changed, p_adjusted) == expected
 
 
-def test_a_channel_that_carries_a_class_is_found_fragile_and_an_unused_one_null():
+def carrying():
+    """A network in which channel 2 alone carries the class 1."""
     model = small_model()
     network = model.module.network
     with torch.no_grad():
@@ -105,19 +129,56 @@ def test_a_channel_that_carries_a_class_is_found_fragile_and_an_unused_one_null(
         network.fc.weight[1, 2] = 10.0
         network.fc.bias.copy_(torch.tensor([0.1, 0.0, 0.0, 0.0]))
         network.bn1.bias[2] = 3.0
-    clean = pixels(24, seed=4)
-    labels = torch.ones(24, dtype=torch.long)
-    graph = walk(model, clean[:3])
-    layer = first_layer(graph.layers)
-    probe = DropoutProbe(graph, layer, "zero", samples=24)
-    probe.observe(clean, clean, labels)
-    table = probe.result("x", seed=0)
-    assert [neuron.neuron_class for neuron in table.neurons] == ["null", "null", "fragile", "null", "null", "null"]
-    assert table.neurons[2].accuracy_drop == 1.0
-    assert table.neurons[2].p_adjusted == pytest.approx(6 * 2**-24)
+    clean = pixels(SAMPLES, seed=4)
+    return model, walk(model, clean[:3]), clean, clean, torch.ones(SAMPLES, dtype=torch.long)
 
 
-def test_margin_is_positive_exactly_where_the_model_is_right():
-    logits = torch.tensor(np.random.default_rng(0).normal(size=(50, 5)))
-    labels = torch.arange(50) % 5
-    assert torch.equal(true_class_margin(logits, labels) > 0, logits.argmax(1) == labels)
+def test_a_channel_that_carries_a_class_is_found_fragile_and_an_unused_one_null():
+    scene = carrying()
+    assert first_layer(scene[1].layers).info.name == "conv1"
+    _, table = dropped(scene)
+    classes = [neuron.clean.neuron_class for neuron in table.neurons]
+    assert classes == ["null", "null", "fragile", "null", "null", "null"]
+    assert table.neurons[2].clean.accuracy_drop == 1.0
+    assert table.neurons[2].clean.p_adjusted == pytest.approx(6 * 2**-SAMPLES)
+    assert table.fragile_share == pytest.approx(1 / 6)
+    assert table.gini == pytest.approx(5 / 6)
+
+
+def test_within_an_allowance_figures_of_measured_pairs_are_exact_and_the_rest_is_estimated(scene):
+    whole, expected = dropped(scene)
+    for allowance in (0, 40, 150, whole.pairs - 1):
+        part, table = dropped(scene, batch=7, allowance=allowance)
+        assert part.measured.sum() <= allowance
+        np.testing.assert_allclose(part.margin[part.measured], whole.margin[part.measured], rtol=1e-5, atol=1e-5)
+        for found, exact in zip(table.neurons, expected.neurons, strict=True):
+            assert found.clean.low <= exact.clean.accuracy_drop <= found.clean.high
+            if found.clean.measured == SAMPLES:
+                assert (found.clean.losses, found.clean.gains) == (exact.clean.losses, exact.clean.gains)
+
+
+def test_within_an_allowance_the_carrying_channel_is_still_found():
+    part, table = dropped(carrying(), allowance=120)
+    assert part.measured.sum() <= 120
+    assert [neuron.neuron_index for neuron in table.neurons if neuron.clean.neuron_class == "fragile"] == [2]
+
+
+def test_costs_count_what_follows_the_layer_and_what_comes_before_it(scene, monkeypatch):
+    exact, _ = dropped(scene)
+    share = (exact.exact_cost - exact.cost_before(2 * SAMPLES)) / exact.pairs
+    assert 0 < share < 1
+    assert exact.cost == pytest.approx(exact.exact_cost)
+    monkeypatch.setattr(racing, "SCATTERED_EACH", 4)
+    held, table = dropped(scene, allowance=150)
+    assert held.cost == pytest.approx(held.measured.sum() * share + held.cost_before(2 * SAMPLES))
+    monkeypatch.setattr(dropout_module, "HELD_BYTES", 0)
+    again, same = dropped(scene, allowance=150)
+    assert again.cost > held.cost
+    assert same == table
+
+
+def test_a_layer_without_neurons_is_refused(scene):
+    layer = scene[1].layers[0]
+    unknown = replace(layer, info=layer.info.model_copy(update={"neurons": None}))
+    with pytest.raises(ValueError, match="no neuron dimension"):
+        LayerDropout(scene[1], unknown, SAMPLES)

@@ -14,6 +14,7 @@ from lsa_audit.records import (
     Correlation,
     DataInfo,
     Distances,
+    DropEffect,
     Environment,
     GraphInfo,
     LabelInfo,
@@ -153,37 +154,59 @@ def measured(entry: str, names: tuple[str, ...], top: float, vulnerable: tuple[i
     )
 
 
-def dropped(layer: str, entry: str | None, count: int = 16) -> NeuronTable:
+def effect(drop: float, samples: int = 200, **changes: Any) -> DropEffect:
+    """Of a neuron that was dropped on every image, with the given fields in place of what follows from the drop."""
+    lost = math.ceil(abs(drop) * samples)
+    fragile = drop > 0.03
+    usual = {
+        "neuron_class": "fragile" if fragile else "robust" if lost else "null",
+        "measured": samples,
+        "losses": lost if drop > 0 else 0,
+        "gains": lost if drop < 0 else 0,
+        "accuracy_drop": drop,
+        "low": drop - 0.02 if lost else 0.0,
+        "high": drop + 0.03 if lost else 0.0,
+        "margin_drop": 9 * drop,
+        "estimated_margin_drop": 8 * drop,
+        "p_value": 0.00002 if fragile else 0.4,
+        "p_adjusted": 0.0003 if fragile else 1.0,
+    }
+    return DropEffect(**{**usual, **changes})
+
+
+def related(quantity: str, rho: float | None, p_value: float | None, count: int = 16) -> Correlation:
+    """With the targeting score."""
+    return Correlation(between=(quantity, "targeting_score"), rho=rho, p_value=p_value, count=count)
+
+
+def dropped(layer: str, entry: str, count: int = 16, **changes: Any) -> NeuronTable:
     neurons = []
     for index in range(count):
         drop = round(0.16 * math.exp(-((index * 7) % count) / 3) - 0.01, 3) if index % 5 else 0.0
-        fragile = drop > 0.03
         neurons.append(
             Neuron(
                 neuron_index=index,
-                neuron_class="fragile" if fragile else "null" if drop == 0 else "robust",
-                accuracy_drop=drop,
-                margin_drop=9 * drop,
-                adversarial_accuracy_drop=drop / 2,
-                adversarial_margin_drop=-drop,
-                targeting_score=None if entry is None else 0.2 + 2 * max(drop, 0) + 0.03 * (index % 4),
-                p_value=0.00002 if fragile else 0.4,
-                p_adjusted=0.0003 if fragile else 1.0,
+                clean=effect(drop),
+                adversarial=effect(drop / 2, margin_drop=-drop),
+                targeting_score=0.2 + 2 * max(drop, 0) + 0.03 * (index % 4),
             )
         )
-    correlations = (
-        Correlation(between=("accuracy_drop", "targeting_score"), rho=0.62, p_value=0.011, neurons=count),
-        Correlation(between=("margin_drop", "targeting_score"), rho=0.21, p_value=0.43, neurons=count),
-    )
-    return NeuronTable(
-        layer=layer,
-        site=f"bn1 (the batch norm after {layer})",
-        drop_value="zero",
-        perturbation=entry,
-        samples=200,
-        neurons=tuple(neurons),
-        correlations=correlations if entry else (),
-    )
+    fields = {
+        "layer": layer,
+        "site": f"bn1 (the batch norm after {layer})",
+        "drop_value": "zero",
+        "perturbation": entry,
+        "samples": 200,
+        "neurons": tuple(neurons),
+        "gini": 0.71,
+        "correlations": (
+            related("accuracy_drop", 0.62, 0.011, count),
+            related("margin_drop", 0.21, 0.43, count),
+            related("adversarial_accuracy_drop", 0.4, 0.03, count),
+            related("adversarial_margin_drop", None, None, count),
+        ),
+    }
+    return NeuronTable(**{**fields, **changes})
 
 
 def build(**changes: Any) -> AuditRecord:

@@ -11,7 +11,6 @@ import pytest
 
 from lsa_audit.records import (
     AuditRecord,
-    Correlation,
     Estimate,
     Finding,
     LabelInfo,
@@ -28,13 +27,16 @@ from .builders import (
     build,
     distances,
     dropped,
+    effect,
     examined,
     measured,
     perturbation,
+    related,
     signs,
     stage,
     walked,
 )
+from .neuron_records import every_layer, filters, patching
 
 GOLD = Path(__file__).parent / "gold"
 HOSTILE = (
@@ -88,7 +90,9 @@ def _hostile() -> AuditRecord:
         health=health.model_copy(update={"comparisons": (pair,)}),
         graph=walked(names),
         sustainability=(measured(entry.id, names, 0.5, (0, 5)),),
-        neurons=(dropped(HOSTILE, entry.id),),
+        neurons=(dropped(HOSTILE, entry.id), dropped(names[5], entry.id)),
+        patching=patching(entry.id, names),
+        filters=filters(entry.id, HOSTILE),
         findings=(wrong, wrong.model_copy(update={"subject": "x" * 400})),
         skipped=(Skipped(what=HOSTILE, reason=HOSTILE, detail=HOSTILE),),
     )
@@ -137,13 +141,23 @@ def _nothing_known() -> AuditRecord:
     entry = base.sustainability[3].model_copy(
         update={"mu": None, "sigma": None, "mvl": (), "highest": None, "input_mean": None, "layers": (blank, partly)}
     )
-    table = dropped("conv1", None)
-    constant = Correlation(between=("accuracy_drop", "targeting_score"), rho=None, p_value=None, neurons=16)
+    table = dropped("conv1", entry.perturbation)
+    blind = tuple(
+        neuron.model_copy(
+            update={
+                "targeting_score": None,
+                "clean": effect(0.0, margin_drop=None),
+                "adversarial": effect(0.0, margin_drop=None),
+            }
+        )
+        for neuron in table.neurons
+    )
+    unknown = {"neurons": blind, "gini": None, "correlations": (related("accuracy_drop", None, None),)}
     return build(
         data=base.data.model_copy(update={"classes": None, "transforms": ()}),
         model=base.model.model_copy(update={"checkpoint_sha256": None, "notes": (), "mean": (), "std": ()}),
         sustainability=(entry,),
-        neurons=(table.model_copy(update={"correlations": (constant,)}),),
+        neurons=(table.model_copy(update=unknown),),
         settings={},
     )
 
@@ -190,6 +204,7 @@ SAMPLES: dict[str, Callable[[], AuditRecord]] = {
     "clean-only": _clean_only,
     "ensembles": ensembles,
     "masked": masked,
+    "every-layer": every_layer,
 }
 
 

@@ -80,7 +80,7 @@ def test_ids_are_unique_and_references_hit_one(any_page: str) -> None:
             assert value.removeprefix("#") in ids
         elif name == "aria-labelledby":
             assert set(value.split()) <= ids.keys()
-        else:
+        elif name != "aria-label":
             assert set(re.findall(r"url\(#([^)]*)\)", value)) <= ids.keys()
 
 
@@ -93,7 +93,7 @@ def test_headings_descend_one_level_at_a_time(any_page: str) -> None:
 
 def test_tables_have_captions_and_scopes_and_figures_are_described(samples: dict[str, AuditRecord]) -> None:
     page = Page(html.render(samples["clean"]))
-    assert page.tags["table"] == page.tags["caption"] == 9
+    assert page.tags["table"] == page.tags["caption"] == 11
     scopes = Counter(value for tag, name, value in page.attributes if (tag, name) == ("th", "scope"))
     assert scopes.total() == page.tags["th"]
     assert page.tags["svg"] == page.tags["desc"] == 4
@@ -149,7 +149,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile", "ensembles", "masked"])
+@pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile", "ensembles", "masked", "every-layer"])
 def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
     """Without the drawings, which differ between versions of matplotlib; their determinism is tested beside them."""
     content = html.render(samples[name])
@@ -188,7 +188,7 @@ f.onload = () => {{
 @pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (on the path, or LSA_AUDIT_CHROMIUM)")
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("name", ["clean", "findings", "hostile", "large", "ensembles", "masked"])
+@pytest.mark.parametrize("name", ["clean", "findings", "hostile", "large", "ensembles", "masked", "every-layer"])
 def test_nothing_is_wider_than_the_screen(
     name: str, width: int, samples: dict[str, AuditRecord], tmp_path: Path
 ) -> None:

@@ -85,12 +85,14 @@ def test_the_report_holds_no_markup_from_the_record(any_record: AuditRecord) -> 
 def test_every_table_row_has_the_columns_of_its_head(samples: dict[str, AuditRecord]) -> None:
     rendered = PARSER.render(markdown.render(samples["hostile"]))
     tables = re.findall(r"<table>.*?</table>", rendered, re.DOTALL)
-    assert len(tables) == 13
+    assert len(tables) == 19
     for table in tables:
         widths = {len(re.findall(r"<t[hd][ >]", row)) for row in table.split("</tr>")[:-1]}
         assert len(widths) == 1
 
 
-@pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile", "nothing-known", "ensembles", "masked"])
+@pytest.mark.parametrize(
+    "name", ["clean", "findings", "skipped", "hostile", "nothing-known", "ensembles", "masked", "every-layer"]
+)
 def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
     check_gold(f"{name}.md", markdown.render(samples[name]))

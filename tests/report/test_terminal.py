@@ -10,6 +10,8 @@ from rich.console import Console, RenderableType
 from lsa_audit.records import AuditRecord
 from lsa_audit.report import terminal
 
+from .neuron_records import LAYERS
+
 
 def printed(shown: RenderableType, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
@@ -44,6 +46,14 @@ def test_layers_that_were_not_walked_are_told(samples: dict[str, AuditRecord]) -
     assert "not walked: layer stem.add" in printed(terminal.layers_table(samples["skipped"].graph))
 
 
+def test_the_neurons_of_several_layers_take_a_row_each(samples: dict[str, AuditRecord]) -> None:
+    text = printed(terminal.summary(samples["every-layer"]))
+    table = text[text.index("Neurons of 16 layers") : text.index("11 more layers")]
+    rows = table[table.rindex("─") + 1 :].split("\n")[1:-1]
+    assert [row.split()[0] for row in rows] == list(LAYERS[: terminal.LAYER_ROWS])
+    assert "targeting score  " not in text
+
+
 def test_a_cut_neuron_table_tells_how_many_are_left(samples: dict[str, AuditRecord]) -> None:
     assert "54 more neurons with smaller drops." in printed(terminal.summary(samples["large"]))
 
@@ -64,12 +74,19 @@ def test_a_cut_neuron_table_tells_how_many_are_left(samples: dict[str, AuditReco
         ("masked", "attack health: 6 errors, 4 warnings; the worst is random-outputs"),
         ("masked", "(zero-gradients)"),
         ("ensembles", "fab-t linf: median distance 0.0121"),
+        ("every-layer", "In 5 of 16 layers the attack moves a neuron the more, the more the model depends on it"),
+        ("every-layer", "11 more layers with 0 fragile neurons in all"),
+        ("every-layer", "Spearman's rho 0.91"),
+        ("every-layer", "layer4.0.conv2 put back returns 76.9 % (70.3\N{EN DASH}82.4 %) of them, the most of 15"),
+        ("every-layer", "high-pass \N{MINUS SIGN}0.021 / \N{MINUS SIGN}0.17; low-pass"),
     ],
 )
 def test_what_must_be_said_is_said(name: str, expected: str, samples: dict[str, AuditRecord]) -> None:
     assert expected in " ".join(printed(terminal.summary(samples[name])).split())
 
 
-@pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile", "large", "ensembles", "masked"])
+@pytest.mark.parametrize(
+    "name", ["clean", "findings", "skipped", "hostile", "large", "ensembles", "masked", "every-layer"]
+)
 def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
     check_gold(f"{name}.txt", printed(terminal.summary(samples[name])))

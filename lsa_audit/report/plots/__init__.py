@@ -1,13 +1,21 @@
-"""The figures of the HTML report as SVG: layers, accuracy against epsilon, neurons."""
+"""The figures of the HTML report as SVG: layers, accuracy against epsilon, neurons, patching, filters."""
 
 from __future__ import annotations
 
 from ...records import AuditRecord
-from . import accuracy, layers, neurons
+from . import accuracy, filters, heat_strip, layers, neurons, patching
 from .drawing import Figure
 
 
 def figures(record: AuditRecord) -> tuple[Figure, ...]:
     """Every figure of the record; one that has nothing to show has a description that says so, and no SVG."""
     first, *more = layers.figures(record)
-    return (first, accuracy.figure(record), *neurons.figures(record), *more)
+    return (
+        first,
+        accuracy.figure(record),
+        *heat_strip.figures(record),
+        *neurons.figures(record),
+        *patching.figures(record),
+        *filters.figures(record),
+        *more,
+    )

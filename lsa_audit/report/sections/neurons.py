@@ -1,113 +1,163 @@
-"""Nodal dropout: which neurons the model leans on, and which the attack moves."""
+"""Nodal dropout: which neurons the model leans on, and which the attack moves; every layer, then the neurons."""
 
 from __future__ import annotations
 
-from ...records import AuditRecord, Correlation, Neuron, NeuronClass, NeuronTable
-from .. import selection, text
-from ..view import Block, Column, Group, Paragraph, Row, Section, Table, Tone
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-ROW_LIMIT = 20
-SIGNIFICANCE = 0.05
-CLASSES: tuple[NeuronClass, ...] = ("fragile", "robust", "null")
-CLASS_TONES: dict[NeuronClass, Tone] = {"fragile": "bad", "robust": "", "null": "quiet"}
+from ...records import AuditRecord, NeuronTable
+from .. import text
+from ..neuron_layers import CLASSES, any_estimated, by_depth, by_drop, count, is_estimated, marked, most_fragile
+from ..view import Block, Column, Paragraph, Row, Section, Table
+from . import neuron_table, screening
+
+if TYPE_CHECKING:
+    from ...targeting import Targeting
+
+LAYER_LIMIT = 60
+TABLE_LIMIT = 12
+OPEN_TABLES = 3
 MEANINGS = (
     "A neuron is fragile when dropping it turns significantly more right answers wrong than wrong ones right (exact "
     "paired McNemar test, Holm-corrected over the layer); it is null when no answer changes, and robust otherwise.",
     "The targeting score is how far the attack moves the neuron's output, as a share of its clean length: "
     "the higher, the more the attack acts there.",
-)
-DROP_MEANING = (
     "A drop is the figure with the neuron minus the figure without it: positive means that the neuron helps. "
-    "Margin: logit of the right class minus the highest other one."
+    "Margin: logit of the right class minus the highest other one.",
+)
+SETTLED = (
+    "settled where the rank correlations of the targeting score with the drops on clean images, those that are known, "
+    "agree in sign and are all significant, Holm-corrected over the layers"
+)
+COLUMNS_MEANING = (
+    "Fragile, robust and null: on clean images. Gini: how unequal the drops above 0 are (0 all alike, near 1 all in "
+    "one neuron). Measured: neurons dropped on every clean and adversarial image."
+)
+TARGETING_MEANING = (
+    "Rho (p): Spearman's rank correlation over the layer's neurons and its permutation p. P over all layers: the "
+    "larger p of the two on clean images, 1 where they differ in sign, Holm-corrected over the layers. Attack moves: "
+    "a neuron the more, or the less, the more the model depends on it."
 )
 
 
 def section(record: AuditRecord) -> Section:
-    """One group for each layer whose neurons were dropped."""
+    """What was measured, a row for each layer, and the neurons of the layers with the most fragile ones."""
     if not record.neurons:
         return Section("neurons", "Neurons", (Paragraph("No neuron was dropped."),))
     blocks: list[Block] = [Paragraph(meaning) for meaning in MEANINGS]
-    for table in record.neurons:
-        sentences = [Paragraph(description(record, table)), Paragraph(f"{class_counts(table)}.")]
-        relations = [Paragraph(correlation_sentence(record, correlation)) for correlation in table.correlations]
-        parts: tuple[Table | Paragraph, ...] = (*sentences, neuron_table(record, table), *relations)
-        blocks.append(Group(f"Neurons of {text.name(table.layer)}", parts))
+    blocks += [Paragraph(sentence) for sentence in screening.sentences(record)]
+    if len(record.neurons) > 1:
+        blocks.append(Paragraph(network_sentence(record)))
+    blocks += [layer_table(record), targeting_table(record)]
+    shown = by_depth(record, most_fragile(record)[:TABLE_LIMIT])
+    blocks += [neuron_table.group(record, table, folded=len(shown) > OPEN_TABLES) for table in shown]
+    left_out = rest_sentence(record, TABLE_LIMIT)
+    if left_out:
+        blocks.append(Paragraph(left_out))
     return Section("neurons", "Neurons", tuple(blocks))
 
 
-def description(record: AuditRecord, table: NeuronTable) -> str:
-    """Where and how the neurons were dropped, on which images."""
-    value = {"zero": "zero", "mean": "its mean"}[table.drop_value]
-    where = f"Each neuron was set to {value} at {text.name(table.site)}, on {text.quantity(table.samples, 'image')}"
-    if table.perturbation is None:
-        return f"{where}, without adversarial images."
-    return f"{where}; adversarial images from {selection.labels(record)[table.perturbation]}."
+def network_sentence(record: AuditRecord) -> str:
+    """In how many layers the attack moves what the model depends on."""
+    directions = [verdict.direction for verdict in _targeting(record.neurons)]
+    return (
+        f"In {directions.count('more'):,} of {text.quantity(len(directions), 'layer')} the attack moves a neuron the "
+        f"more, the more the model depends on it, in {directions.count('less'):,} the less, and in "
+        f"{directions.count('not settled'):,} this is not settled ({SETTLED})."
+    )
 
 
-def class_counts(table: NeuronTable) -> str:
-    """How many neurons are of each class."""
-    counts = {kind: sum(neuron.neuron_class == kind for neuron in table.neurons) for kind in CLASSES}
-    listed = ", ".join(f"{number:,} {kind}" for kind, number in counts.items())
-    return f"{listed} of {text.quantity(len(table.neurons), 'neuron')}"
+def layer_table(record: AuditRecord, limit: int = LAYER_LIMIT) -> Table:
+    """A row a layer in the order of execution; beyond the limit only those with the most fragile neurons."""
+    columns = (
+        Column("layer", "name"),
+        Column("neurons", "number"),
+        *(Column(kind, "number") for kind in CLASSES),
+        Column("share fragile", "number"),
+        Column("fragile under attack", "number"),
+        Column("Gini", "number"),
+        Column(f"largest {record.accuracy_name} drop", "number"),
+        Column("95 % interval", "number"),
+        Column("of neuron", "number"),
+        Column("measured", "number"),
+    )
+    rows = tuple(_row(table) for table in by_depth(record, most_fragile(record)[:limit]))
+    note = f"{COLUMNS_MEANING} {rest_sentence(record, limit)}".rstrip()
+    return Table("Neurons of every layer in depth order", columns, rows, note)
 
 
-def neuron_table(record: AuditRecord, table: NeuronTable, limit: int = ROW_LIMIT) -> Table:
-    """The neurons with the largest drops of accuracy, at most `limit` of them, and the count of the rest."""
+def targeting_table(record: AuditRecord) -> Table:
+    """The same layers: how their drops go with the targeting score."""
     named = record.accuracy_name
     columns = (
-        Column("neuron", "number"),
-        Column("class"),
+        Column("layer", "name"),
         Column(f"{named} drop", "number"),
         Column("margin drop", "number"),
         Column(f"adversarial {named} drop", "number"),
         Column("adversarial margin drop", "number"),
-        Column("targeting score", "number"),
-        Column("p", "number"),
-        Column("p adjusted", "number"),
+        Column("p over all layers", "number"),
+        Column("attack moves"),
     )
-    ordered = sorted(table.neurons, key=lambda neuron: (-neuron.accuracy_drop, neuron.neuron_index))
-    rows = tuple(_row(neuron, table) for neuron in ordered[:limit])
-    rest = ordered[limit:]
-    left_out = ""
-    if rest:
-        fragile = sum(neuron.neuron_class == "fragile" for neuron in rest)
-        left_out = (
-            f"{text.quantity(len(rest), 'more neuron')} with smaller drops ({fragile:,} fragile): see record.json."
-        )
-    note = " ".join(part for part in (left_out, DROP_MEANING) if part)
-    return Table(f"Neurons of {text.name(table.layer)}, the largest {named} drop first", columns, rows, note)
+    verdicts = dict(zip((table.layer for table in record.neurons), _targeting(record.neurons), strict=True))
+    shown = by_depth(record, most_fragile(record)[:LAYER_LIMIT])
+    rows = tuple(_targeting_row(table, verdicts[table.layer]) for table in shown)
+    note = f"{TARGETING_MEANING} {rest_sentence(record, LAYER_LIMIT)}".rstrip()
+    return Table("Rank correlation of the drops with the targeting score, rho (p)", columns, rows, note)
 
 
-def _row(neuron: Neuron, table: NeuronTable) -> Row:
-    attacked = table.perturbation is not None
+def rest_sentence(record: AuditRecord, shown: int) -> str:
+    """How many layers are left out where only those with the most fragile neurons are shown; empty where none is."""
+    rest = most_fragile(record)[shown:]
+    if not rest:
+        return ""
+    fragile = text.quantity(sum(count(table, "fragile") for table in rest), "fragile neuron")
+    return f"{text.quantity(len(rest), 'more layer')} with {fragile} in all: see record.json."
+
+
+def _targeting(tables: Sequence[NeuronTable]) -> tuple[Targeting, ...]:
+    # Imported here: it takes scipy, which takes a second to load and is not needed to import the reports.
+    from ...targeting import targeting
+
+    return targeting(tables)
+
+
+def _row(table: NeuronTable) -> Row:
+    estimated = any_estimated(table)
+    under_attack = sum(neuron.adversarial.neuron_class == "fragile" for neuron in table.neurons)
+    first = by_drop(table.neurons)[0]
+    largest = (text.percent(first.clean.accuracy_drop), neuron_table.drop_interval(first.clean))
+    measured = sum(
+        not (is_estimated(neuron.clean, table) or is_estimated(neuron.adversarial, table)) for neuron in table.neurons
+    )
     cells = (
-        str(neuron.neuron_index),
-        neuron.neuron_class,
-        text.percent(neuron.accuracy_drop),
-        text.number(neuron.margin_drop),
-        text.percent(neuron.adversarial_accuracy_drop) if attacked else text.DASH,
-        text.number(neuron.adversarial_margin_drop) if attacked else text.DASH,
-        text.number(neuron.targeting_score),
-        text.p_value(neuron.p_value),
-        text.p_value(neuron.p_adjusted),
+        text.name(table.layer),
+        f"{len(table.neurons):,}",
+        *(marked(f"{count(table, kind):,}", estimated) for kind in CLASSES),
+        marked(text.percent(table.fragile_share), estimated),
+        marked(f"{under_attack:,}", any_estimated(table, adversarial=True)),
+        marked(text.number(table.gini), estimated),
+        *(marked(figure, is_estimated(first.clean, table)) for figure in largest),
+        str(first.neuron_index),
+        f"{measured:,}",
     )
-    return Row(cells, CLASS_TONES[neuron.neuron_class])
+    return Row(cells, "bad" if count(table, "fragile") else "")
 
 
-def correlation_sentence(record: AuditRecord, correlation: Correlation) -> str:
-    """One rank correlation in plain words with its figures."""
-    first, second = (_words(record, side) for side in correlation.between)
-    if correlation.rho is None or correlation.p_value is None:
-        return f"No rank correlation of {first} and {second}: one side is constant, or there are too few neurons."
-    figures = (
-        f"Spearman's rho {text.number(correlation.rho)}, permutation p {text.p_value(correlation.p_value)}, "
-        f"{text.quantity(correlation.neurons, 'neuron')}"
+def _targeting_row(table: NeuronTable, verdict: Targeting) -> Row:
+    figures = {
+        entry.between[0]: f"{text.number(entry.rho)} ({text.p_value(entry.p_value)})"
+        for entry in table.correlations
+        if entry.rho is not None
+    }
+    estimated = any_estimated(table)
+    cells = (
+        text.name(table.layer),
+        *(marked(figures.get(drop, text.DASH), estimated) for drop in ("accuracy_drop", "margin_drop")),
+        *(
+            marked(figures.get(drop, text.DASH), any_estimated(table, adversarial=True))
+            for drop in ("adversarial_accuracy_drop", "adversarial_margin_drop")
+        ),
+        marked(text.p_value(verdict.p_adjusted), estimated),
+        verdict.direction,
     )
-    if correlation.p_value >= SIGNIFICANCE:
-        return f"No significant rank correlation of {first} and {second} ({figures})."
-    direction = "larger" if correlation.rho > 0 else "smaller"
-    return f"Neurons with a larger {first} tend to have a {direction} {second} ({figures})."
-
-
-def _words(record: AuditRecord, quantity: str) -> str:
-    return text.name(quantity.replace("accuracy", record.accuracy_name).replace("_", " "), 60)
+    return Row(cells, "" if verdict.direction != "not settled" else "quiet")

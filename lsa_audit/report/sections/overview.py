@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...records import AuditRecord
 from .. import selection, text
+from ..neuron_layers import any_estimated, marked
 from ..view import Card, Notice
 from . import findings
 
@@ -99,6 +100,8 @@ def _neuron_card(record: AuditRecord) -> Card:
     if not record.neurons:
         return Card("Fragile neurons", text.DASH, "no neuron was dropped", "quiet")
     neurons = [neuron for table in record.neurons for neuron in table.neurons]
-    fragile = sum(neuron.neuron_class == "fragile" for neuron in neurons)
+    fragile = sum(neuron.clean.neuron_class == "fragile" for neuron in neurons)
     where = text.name(record.neurons[0].layer, 40) if len(record.neurons) == 1 else f"{len(record.neurons)} layers"
-    return Card("Fragile neurons", f"{fragile:,} of {len(neurons):,}", f"dropped one at a time in {where}")
+    estimated = any(any_estimated(table) for table in record.neurons)
+    note = f"dropped one at a time in {where}{'; partly estimated' if estimated else ''}"
+    return Card("Fragile neurons", marked(f"{fragile:,} of {len(neurons):,}", estimated), note)

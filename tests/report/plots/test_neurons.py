@@ -5,6 +5,8 @@ import re
 from lsa_audit.records import AuditRecord
 from lsa_audit.report.plots import neurons
 
+from ..builders import build, dropped, effect, walked
+
 
 def labels(svg: str) -> list[str]:
     return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
@@ -30,11 +32,34 @@ def test_neurons_without_a_score_are_counted(samples: dict[str, AuditRecord]) ->
     assert "2 neurons without a targeting score left out." in neurons.figures(changed)[0].description
 
 
-def test_more_layers_than_figures_are_counted(samples: dict[str, AuditRecord]) -> None:
-    record = samples["clean"]
-    shown = neurons.figures(record.model_copy(update={"neurons": record.neurons * 6}))
-    assert len(shown) == neurons.FIGURE_LIMIT
-    assert "2 more layers in the tables only." in shown[-1].description
+def test_the_layers_with_the_most_fragile_neurons_are_drawn_in_depth_order(samples: dict[str, AuditRecord]) -> None:
+    shown = neurons.figures(samples["every-layer"])
+    drawn = [figure.title.removeprefix("Neurons of ") for figure in shown]
+    assert drawn == ["conv1", "layer1.0.conv1", "layer1.0.conv2", "layer1.1.conv1"]
+    for figure in shown:
+        assert "One of the 4 layers with the most fragile neurons; 12 more layers" in figure.description
+
+
+def test_estimates_are_hollow_and_told(samples: dict[str, AuditRecord]) -> None:
+    whole, partly, *_ = neurons.figures(samples["every-layer"])
+    assert "hollow" not in whole.description
+    assert "hollow" in partly.description
+    assert "fill-opacity: 0; stroke: var(--good)" not in whole.svg
+    assert "fill-opacity: 0; stroke: var(--good)" in partly.svg
+
+
+def test_a_wide_layer_draws_only_its_largest_changes() -> None:
+    count = neurons.MARK_LIMIT + 500
+    table = dropped("conv1", "pgd@linf-0.0313725", 1)
+    wide = tuple(
+        table.neurons[0].model_copy(update={"neuron_index": index, "clean": effect(0.0001 * (index - count // 2))})
+        for index in range(count)
+    )
+    (figure,) = neurons.figures(build(graph=walked(("conv1",)), neurons=(table.model_copy(update={"neurons": wide}),)))
+    assert "500 neurons with smaller changes left out." in figure.description
+    (fragile,) = (label for label in labels(figure.svg) if label.startswith("fragile"))
+    assert fragile == f"fragile ({sum(n.clean.neuron_class == 'fragile' for n in wide)})"
+    assert len(figure.svg) < 200_000
 
 
 def test_without_neurons_or_scores_there_is_a_sentence_and_no_axis(samples: dict[str, AuditRecord]) -> None:

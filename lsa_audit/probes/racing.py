@@ -1,0 +1,181 @@
+"""Which neuron to drop on which image next, when not every pair can be measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from ..statistics import CONFIDENCE, Floats, holm, mcnemar_loss
+
+SIGNIFICANCE = 0.05
+SAMPLED_NEURONS = 0.02
+"""Share of a layer's neurons that are drawn at random and dropped on every image, to see how good the estimates are."""
+SCATTERED_PAIRS = 0.03
+SCATTERED_EACH = 32
+"""Pairs drawn at random from each stratum of risk: this share of it, and at least so many."""
+QUANTILES = 1 - 0.5 ** np.arange(1, 8)
+HEAT, GROWTH = 1 / 40, 1 / 4
+"""A heat takes this share of all pairs, or this share of those measured before."""
+LEAST_ALIKE, MOST_ALIKE = 0.1, 100.0
+UPPER = (1 + CONFIDENCE) / 2
+
+Flags = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of U neurons. Changes on images that were not measured are expected, or bounded at 95 %.
+
+    Attributes:
+        losses, gains: [U], of the measured images.
+        expected_losses, expected_gains: [U], on the others.
+        most_losses, most_gains: [U], measured ones and the upper bounds of the others.
+    """
+
+    losses: Counts
+    gains: Counts
+    expected_losses: Floats
+    expected_gains: Floats
+    most_losses: Counts
+    most_gains: Counts
+
+    @property
+    def surely_fragile(self) -> Flags:
+        """[U], significant losses even with the most gains."""
+        return holm(mcnemar_loss(self.losses, self.most_gains)) < SIGNIFICANCE
+
+    @property
+    def surely_not(self) -> Flags:
+        """[U], no significant losses even with the most losses."""
+        return holm(mcnemar_loss(self.most_losses, self.gains)) >= SIGNIFICANCE
+
+    @property
+    def drop(self) -> Floats:
+        """Losses minus gains, with the expected ones: [U]."""
+        drop: Floats = self.losses - self.gains + self.expected_losses - self.expected_gains
+        return drop
+
+
+class Race:
+    """Measured and open pairs of U neurons and N images.
+
+    A pair's risk is the share of the image's margin that dropping the neuron is estimated to take; above 1 the verdict
+    is estimated to change. Pairs of like risk form a stratum. Some pairs of every stratum are measured at random; how
+    many of their verdicts change tells what to expect of the open ones (Clopper-Pearson for the bound of the share, a
+    gamma-Poisson model for how far a neuron departs from its strata, Poisson for its count). Neurons race: a heat takes
+    the riskiest pairs of those for which it is not clear yet, whatever the open pairs hold, whether the losses are
+    significant under Holm's correction over the layer.
+
+    Attributes:
+        sampled: neurons drawn at random, to be measured on every image as far as the allowance goes.
+        measured, changed: [U, N], the pairs that were measured, and those of them whose verdict changed.
+    """
+
+    def __init__(self, risk: NDArray[np.float32], right: Flags, seed: int) -> None:
+        """Args: risk [U, N], NaN where it is not known; right [N], verdicts of the whole model; seed of the draws."""
+        self._risk = np.where(np.isnan(risk), np.inf, risk)
+        self._right = right
+        self._generator = np.random.default_rng(seed)
+        finite = self._risk[np.isfinite(self._risk)]
+        edges = np.unique(np.quantile(finite, QUANTILES)) if finite.size else np.empty(0)
+        self._stratum = np.searchsorted(edges, self._risk).astype(np.int8)
+        self._strata = len(edges) + 1
+        self._scattered = np.zeros(risk.shape, np.bool_)
+        neurons = len(risk)
+        drawn = self._generator.permutation(neurons)[: max(1, round(SAMPLED_NEURONS * neurons))]
+        self.sampled: Counts = np.sort(drawn)
+        self.measured: Flags = np.zeros(risk.shape, np.bool_)
+        self.changed: Flags = np.zeros(risk.shape, np.bool_)
+
+    def start(self, allowance: int) -> Flags:
+        """The random pairs to begin with: [U, N]; those that fit into the allowance."""
+        for stratum in range(self._strata):
+            members = np.flatnonzero(self._stratum == stratum)
+            count = min(len(members), max(SCATTERED_EACH, round(SCATTERED_PAIRS * len(members))))
+            self._scattered.flat[self._generator.choice(members, count, replace=False)] = True
+        drawn = self._generator.permutation(np.flatnonzero(self._scattered))
+        self._scattered.flat[drawn[allowance:]] = False
+        wanted = self._scattered.copy()
+        wanted[self.sampled[: max(0, allowance - len(drawn)) // self._risk.shape[1]]] = True
+        return wanted
+
+    def heat(self, allowance: int) -> Flags:
+        """The pairs of the next heat, none where every neuron is clear: [U, N], at most `allowance`."""
+        standing = self.standing()
+        racing = ~(standing.surely_fragile | standing.surely_not)
+        places = np.flatnonzero(racing[:, None] & ~self.measured)
+        size = max(1, round(HEAT * self.measured.size), round(GROWTH * int(self.measured.sum())))
+        riskiest = np.argsort(-self._risk.flat[places], kind="stable")[: min(size, allowance)]
+        wanted = np.zeros_like(self.measured)
+        wanted.flat[places[riskiest]] = True
+        return wanted
+
+    def rest(self, allowance: int) -> Flags:
+        """The open pairs of whole neurons, largest drops first, as many as the allowance holds: [U, N]."""
+        wanted = np.zeros_like(self.measured)
+        open_counts = (~self.measured).sum(1)
+        for neuron in np.argsort(-self.standing().drop, kind="stable"):
+            if open_counts[neuron] <= allowance:
+                allowance -= int(open_counts[neuron])
+                wanted[neuron] = ~self.measured[neuron]
+        return wanted
+
+    def store(self, wanted: Flags, right: Flags) -> None:
+        """The verdicts [U, N] on the pairs that were wanted."""
+        self.measured |= wanted
+        self.changed = np.where(wanted, right != self._right, self.changed)
+
+    def standing(self) -> Standing:
+        """What is known now."""
+        drawn, changed = self._counts(self._scattered & self.measured), self._counts(self._scattered & self.changed)
+        rates, most = _rates(drawn.sum(0), changed.sum(0))
+        own, own_most = _factors(
+            spread=_spread(changed.sum(1), drawn @ rates),
+            found=self.changed.sum(1),
+            expected=self._counts(self.measured) @ rates,
+        )
+        losses, gains = ((self.changed & side).sum(1) for side in (self._right, ~self._right))
+        open_losses, open_gains = (self._counts(~self.measured & side) for side in (self._right, ~self._right))
+        return Standing(
+            losses,
+            gains,
+            np.minimum(own * (open_losses @ rates), open_losses.sum(1)),
+            np.minimum(own * (open_gains @ rates), open_gains.sum(1)),
+            losses + _most(own_most * (open_losses @ most), open_losses.sum(1)),
+            gains + _most(own_most * (open_gains @ most), open_gains.sum(1)),
+        )
+
+    def _counts(self, pairs: Flags) -> Counts:
+        """How many of some pairs each neuron has in each stratum: [U, strata]."""
+        return np.stack([(pairs & (self._stratum == stratum)).sum(1) for stratum in range(self._strata)], axis=1)
+
+
+def _rates(drawn: Counts, changed: Counts) -> tuple[Floats, Floats]:
+    """For each stratum the share of random pairs whose verdict changes, and its upper bound (Clopper-Pearson)."""
+    most = stats.beta.ppf(UPPER, changed + 1, np.maximum(drawn - changed, 1e-9))
+    return changed / np.maximum(drawn, 1), np.where(drawn > changed, most, 1.0)
+
+
+def _spread(found: Counts, expected: Floats) -> float:
+    """How unlike neurons are that the strata take as alike: the shape of a gamma distribution of mean 1 of a factor on
+    the expected changes, by its moments; small for much unlike ones."""
+    beyond_chance = float(((found - expected) ** 2 - expected).sum())
+    shape = float((expected**2).sum()) / max(beyond_chance, 1e-9)
+    return min(max(shape, LEAST_ALIKE), MOST_ALIKE)
+
+
+def _factors(spread: float, found: Counts, expected: Floats) -> tuple[Floats, Floats]:
+    """Each neuron's own factor on the expected changes given those found in it: its mean and its upper bound, [U]."""
+    shape, rate = spread + found, spread + expected
+    return shape / rate, np.asarray(stats.gamma.ppf(UPPER, shape) / rate)
+
+
+def _most(mean: Floats, pairs: Counts) -> Counts:
+    """Upper bound of a number of changes among so many pairs, of which `mean` are expected: [U]."""
+    bound = np.where(mean > 0, stats.poisson.ppf(UPPER, mean), 0)
+    most: Counts = np.minimum(bound, pairs).astype(np.int64)
+    return most
