@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lsa_audit"
-LEAVES = {"errors", "records", "units", "statistics", "plain_yaml", "limits"}
+LEAVES = {"errors", "records", "units", "statistics", "targeting", "plain_yaml", "limits"}
 STAGES = {
     "clock",
     "profile",
@@ -25,6 +25,7 @@ STAGES = {
     "probes",
     "findings",
     "judging",
+    "measuring",
     "verdicts",
     "health",
 }
@@ -36,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "limits": set(),
     "clock": {"records"},
     "statistics": {"errors", "records"},
+    "targeting": {"records", "statistics"},
     "progress": set(),
     "runtime": LEAVES,
     "profile": LEAVES,
@@ -51,11 +53,14 @@ ALLOWED: dict[str, set[str]] = {
     "verdicts": LEAVES | {"attacks", "judging"},
     "health": LEAVES | {"attacks", "models.parity"},
     "stages": LEAVES | STAGES,
+    "measuring": LEAVES | STAGES,
     "runs": LEAVES | {"report"},
     "verification": LEAVES | STAGES | {"runs"},
     "audit": LEAVES | STAGES,
+    "harden": LEAVES | STAGES | {"runs"},
     "doctor": {"errors"},
-    "cli": LEAVES | {"profile", "audit", "attacks", "data", "findings", "report", "doctor", "runs", "verification"},
+    "cli": LEAVES
+    | {"profile", "audit", "attacks", "data", "findings", "report", "doctor", "runs", "verification", "harden"},
 }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import demo, doctor, explain, init, layers, listing, scan, verify
+from . import demo, doctor, explain, init, layers, listing, repair, scan, verify
 
 app = typer.Typer(
     name="lsa-audit",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("scan")(scan.command)
 app.command("layers")(layers.command)
 app.command("verify")(verify.command)
+app.command("repair")(repair.command)
 app.command("demo")(demo.command)
 app.command("init")(init.command)
 app.command("list")(listing.command)

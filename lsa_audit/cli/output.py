@@ -48,26 +48,28 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where one run goes. `record.json` and `evidence.npz` are the run; the rest is rendered from the record."""
+    """Where the files of one command go."""
 
     path: Path
 
     @classmethod
-    def prepare(cls, out: Path | None, model: str, data: str) -> RunFolder:
+    def prepare(cls, out: Path | None, model: str, what: str, may_replace: bool = True) -> RunFolder:
         """Settle and try the place before the work starts.
 
         Args:
-            out: the folder, or None for `reports/MODEL-DATA-TIME`.
+            out: the folder, or None for `reports/MODEL-WHAT-TIME`.
+            may_replace: whether an earlier run in the folder is replaced.
 
         Raises:
-            UsageError: `out` holds something that is not an earlier run.
+            UsageError: `out` holds something that may not be replaced.
             OutputError: it cannot be made or written.
         """
-        path = _default_folder(model, data) if out is None else out
+        path = _default_folder(model, what) if out is None else out
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file", "name a folder with --out")
-        if path.is_dir() and any(path.iterdir()) and not (path / RECORD_NAME).is_file():
-            raise UsageError(f"{path} holds other files", "name an empty folder or that of an earlier run with --out")
+        if path.is_dir() and any(path.iterdir()) and not (may_replace and (path / RECORD_NAME).is_file()):
+            others = " or that of an earlier run" if may_replace else ""
+            raise UsageError(f"{path} holds other files", f"name an empty folder{others} with --out")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".lsa-audit-", dir=path if path.is_dir() else path.parent):
@@ -79,13 +81,9 @@ class RunFolder:
         return cls(path)
 
     def write(self, record: AuditRecord, evidence: Mapping[str, NDArray[Any]]) -> Path:
-        """Render and write everything; a new run folder appears in one step, that of an earlier run is replaced in one.
+        """Render and write a scan: `record.json` and `evidence.npz` are the run, the rest is rendered from the record.
 
-        Returns:
-            The folder.
-
-        Raises:
-            OutputError: the disk is full or the folder went away; nothing is left behind.
+        Returns, Raises: as `write_files`.
         """
         from ..report import FORMATS
 
@@ -93,6 +91,20 @@ class RunFolder:
         for name, render in FORMATS.values():
             rendered = render(record)
             files[name] = rendered.encode() if isinstance(rendered, str) else rendered
+        return self.write_files(files)
+
+    def write_files(self, files: Mapping[str, bytes]) -> Path:
+        """Write everything; a new folder appears in one step, that of an earlier run is replaced file by file.
+
+        Args:
+            files: name -> content.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OutputError: the disk is full or the folder went away; nothing is left behind.
+        """
         fresh = self.path.with_name(f".{self.path.name}.partial")
         try:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -116,9 +128,9 @@ class RunFolder:
             (fresh / name).replace(self.path / name)
 
 
-def _default_folder(model: str, data: str) -> Path:
+def _default_folder(model: str, what: str) -> Path:
     """A folder that does not exist yet: two runs may start in the same second."""
-    named = Path("reports") / f"{_slug(model)}-{_slug(data)}-{datetime.now():%Y%m%d-%H%M%S}"
+    named = Path("reports") / f"{_slug(model)}-{_slug(what)}-{datetime.now():%Y%m%d-%H%M%S}"
     candidates = itertools.chain([named], (named.with_name(f"{named.name}-{number}") for number in itertools.count(2)))
     return next(path for path in candidates if not path.exists())
 
