@@ -4,7 +4,7 @@ The hook sets a channel to zero behind the batch norm and runs the whole network
 same through its own machinery. Each round takes every layer in turn, and in each layer every contestant, in an order
 that turns from round to round; CPU time with one torch thread. With a sample of each layer's channels, the time of a
 channel is that of the sample, and the totals count it for all channels of the layer; what is spent once for a layer
-counts once. The peak memory is the growth of the resident set of a process of its own over all sampled channels.
+counts once. The peak memory is the growth of the resident set of a process of its own over a sample of the channels.
 
 Screening and racing (`benchmarks.dropout_screening`) goes over all channels in every round, on the clean images and on
 as many attacked ones, as a scan does; its time is halved, so that it stands for the same images as the others.
@@ -310,8 +310,8 @@ def _in_child(name: str, options: argparse.Namespace) -> int | None:
     """None where the system does not tell."""
     if not Path("/proc/self/clear_refs").exists():
         return None
-    channels = ["--all"] if options.all else ["--channels", str(options.channels)]
-    command = [sys.executable, "-m", "benchmarks.dropout", "--memory", name, "--share", str(options.share), *channels]
+    settings = ["--channels", str(options.channels), "--share", str(options.share)]
+    command = [sys.executable, "-m", "benchmarks.dropout", "--memory", name, *settings]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
