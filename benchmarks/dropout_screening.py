@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lsa_audit.graph.base import Graph, Layer
-from lsa_audit.probes.dropout import LayerDropout
+from lsa_audit.probes.costs import MOST_PASSES
+from lsa_audit.probes.dropout import LayerDropout, drop_all
 from lsa_audit.probes.neuron_table import neuron_table
 from lsa_audit.probes.survey import Attacked, Survey
 
@@ -45,17 +46,17 @@ def screened(
     survey = Survey(graph, layers, "zero", len(images))
     for batch in batches:
         survey.observe(batch)
-    fragile, pairs, measured = set(), 0, 0
-    tables = []
-    for layer in layers:
-        dropout = LayerDropout(graph, layer, len(images))
-        dropout.run(survey, lambda: batches, round(share * dropout.pairs), SEED, lambda _: None)
-        pairs, measured = pairs + dropout.pairs, measured + int(dropout.measured.sum())
-        tables.append((layer, dropout))
+    dropouts = [LayerDropout(graph, layer, len(images)) for layer in layers]
+    for dropout in dropouts:
+        dropout.prepare(survey, round(share * dropout.pairs), SEED)
+    drop_all(dropouts, lambda: batches, MOST_PASSES, lambda _: None)
     seconds = time.process_time() - begin
-    for layer, dropout in tables:
+    fragile = set()
+    for layer, dropout in zip(layers, dropouts, strict=True):
         table = neuron_table(layer, dropout, survey, "fgsm", "zero", SEED)
         fragile |= {
             (table.layer, neuron.neuron_index) for neuron in table.neurons if neuron.clean.neuron_class == "fragile"
         }
+    measured = sum(int(dropout.measured.sum()) for dropout in dropouts)
+    pairs = sum(dropout.pairs for dropout in dropouts)
     return Screened(seconds, measured / pairs, frozenset(fragile))

@@ -16,8 +16,8 @@ from .graph.select import select
 from .judging import Bench
 from .judging import verdicts as judge_run
 from .plan import Run, perturbations
-from .probes.costs import Tally, allowances
-from .probes.dropout import LayerDropout, first_layer
+from .probes.costs import Tally, plan
+from .probes.dropout import LayerDropout, drop_all, first_layer
 from .probes.filters import measure_filters, models_measured
 from .probes.neuron_table import neuron_table
 from .probes.patching import PatchingProbe, groups_of
@@ -202,22 +202,23 @@ def _with_neurons(layers: Sequence[Layer]) -> tuple[tuple[Layer, ...], tuple[Ski
 def drop_neurons(
     study: Study, layers: Sequence[Layer], perturbation: str
 ) -> tuple[tuple[NeuronTable, ...], Screening | None]:
-    """Survey all layers' neurons at once, then drop them layer by layer, within the budget of the profile."""
+    """Survey the neurons of all layers, then drop them within the budget of the profile."""
     if not layers:
         return (), None
     profile, progress = study.profile, study.progress
     survey = _surveyed(study, layers)
     dropouts = [LayerDropout(study.graph, layer, survey.samples) for layer in layers]
-    granted = allowances(dropouts, profile.budget, survey.samples)
-    progress.stage("nodal dropout", sum(granted))
-    tables, tally = [], Tally(profile.budget)
-    for layer, allowance in zip(layers, granted, strict=True):
-        dropout = LayerDropout(study.graph, layer, survey.samples)
-        dropout.run(survey, study.batches, allowance, profile.seed, progress.advance)
+    planned = plan(dropouts, profile.budget, survey.samples)
+    for dropout, allowance in zip(dropouts, planned.allowances, strict=True):
+        dropout.prepare(survey, allowance, profile.seed)
+    progress.stage("nodal dropout", sum(planned.allowances))
+    passes = drop_all(dropouts, study.batches, planned.passes, progress.advance)
+    tables, tally = [], Tally(profile.budget, survey.samples, passes)
+    for layer, dropout in zip(layers, dropouts, strict=True):
         table = neuron_table(layer, dropout, survey, perturbation, profile.drop_value, profile.seed)
         tables.append(table)
         tally.add(dropout, table)
-    return tuple(tables), tally.screening(survey.samples, profile.seed)
+    return tuple(tables), tally.screening(profile.seed)
 
 
 def _surveyed(study: Study, layers: Sequence[Layer]) -> Survey:

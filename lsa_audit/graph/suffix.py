@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from . import taps
 from .base import Graph, Layer, Layout
@@ -37,12 +37,6 @@ class Kept:
 
     images: Tensor
     values: Mapping[fx.Node, Any]
-
-    @property
-    def bytes(self) -> int:
-        """What the values hold, parameters aside."""
-        tensors = [value for value in self.values.values() if isinstance(value, Tensor)]
-        return sum(value.nbytes for value in tensors if not isinstance(value, nn.Parameter))
 
 
 class Rerun(ABC):
@@ -162,10 +156,11 @@ class Suffix(Rerun):
 
     def __init__(self, graph: Graph, module: fx.GraphModule, layer: Layer, limit_bytes: int | None) -> None:
         super().__init__(graph, layer, limit_bytes)
+        self.module = module
         self._layout = Layout(layer.batch_dim, layer.batch_outer)
-        self._cut = cut = find_cut(module.graph, layer.drop_site)
-        self._wanted = (cut.site, *cut.crossing) if cut.reached else (cut.logits,)
-        self._prefix = Section(module, cut.prefix, self._wanted)
+        self.cut = cut = find_cut(module.graph, layer.drop_site)
+        self.wanted = (cut.site, *cut.crossing) if cut.reached else (cut.logits,)
+        self._prefix = Section(module, cut.prefix, self.wanted)
         self._suffix = Section(module, cut.suffix, (cut.logits,))
         self._crossings: dict[fx.Node, Crossing] = {}
         self._probed = False
@@ -176,13 +171,19 @@ class Suffix(Rerun):
     def keep(self, images: Tensor) -> Kept:
         """Cost: the first call also runs the model on five images and what follows the layer on eight, to see how the
         batch lies in the values, and whether copies in one batch give the same logits as one after the other."""
+        self.learn(images)
         with torch.inference_mode():
-            if not self._probed:
-                self._probed = True
-                self.stackable = self._graph.info.batch_independent is True and self._probe(images)
-                if not self.stackable:
-                    self._crossings.clear()
             return self._before(images)
+
+    def learn(self, images: Tensor) -> None:
+        """What the first call of `keep` does beside keeping."""
+        if self._probed:
+            return
+        self._probed = True
+        with torch.inference_mode():
+            self.stackable = self._graph.info.batch_independent is True and self._probe(images)
+        if not self.stackable:
+            self._crossings.clear()
 
     def finish(self, kept: Kept) -> Tensor:
         """Cost: what follows the layer, once."""
@@ -197,8 +198,8 @@ class Suffix(Rerun):
         rows, ends = torch.tensor([0, 1, 1, 0], device=device), torch.tensor([0, self._neurons - 1], device=device)
         fill = torch.tensor([0.0, 1.0]).to(images)
         try:
-            for node in self._cut.crossing:
-                dependent = node in self._cut.dependent
+            for node in self.cut.crossing:
+                dependent = node in self.cut.dependent
                 self._crossings[node] = find_crossing(pair.values[node], triple.values[node], dependent)
             together = self._run(pair, rows, ends.repeat(2), fill.repeat(2), self._weigh)
             alone = [self._run(pair, None, ends[at : at + 1], fill[at : at + 1]) for at in (0, 1)]
@@ -216,9 +217,13 @@ class Suffix(Rerun):
         self._image_bytes = max(self._image_bytes, sum(held.values()) // 4)
 
     def _before(self, images: Tensor) -> Kept:
-        values: dict[fx.Node, Any] = {self._cut.images: images}
+        values: dict[fx.Node, Any] = {self.cut.images: images}
         self._prefix.run(values)
-        return Kept(images, {node: values[node] for node in self._wanted})
+        return self.kept(images, values)
+
+    def kept(self, images: Tensor, values: Mapping[fx.Node, Any]) -> Kept:
+        """What is needed, out of the values of all nodes before the layer."""
+        return Kept(images, {node: values[node] for node in self.wanted})
 
     def _run(
         self,
@@ -229,13 +234,13 @@ class Suffix(Rerun):
         watch: Callable[[Mapping[fx.Node, Any]], None] | None = None,
     ) -> Tensor:
         count = len(kept.images)
-        if not self._cut.reached:
-            unchanged: Tensor = kept.values[self._cut.logits]
+        if not self.cut.reached:
+            unchanged: Tensor = kept.values[self.cut.logits]
             return unchanged if rows is None else unchanged[rows]
 
         def fetch(node: fx.Node) -> Any:
             value = kept.values[node]
-            if node is self._cut.site:
+            if node is self.cut.site:
                 value = value.clone() if rows is None else chosen(value, self._layout, count, rows)
                 set_neurons(self._layer, value, neurons, fill)
                 return value
@@ -249,7 +254,7 @@ class Suffix(Rerun):
         with torch.inference_mode():
             values = _OnDemand(fetch)
             self._suffix.run(values, watch)
-            logits: Tensor = values[self._cut.logits]
+            logits: Tensor = values[self.cut.logits]
             return logits
 
 

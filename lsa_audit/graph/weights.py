@@ -99,7 +99,7 @@ def _weights(graph: Graph, layer: Layer, site: str) -> Weights | None:
     if found is None or found.weight.shape[found.neuron_dim] != layer.info.neurons:
         return None
     if found.bias is not None and found.bias.shape != (layer.info.neurons,):
-        # a layer norm over several dimensions has a bias of its weight's shape
+        # one that is broadcast does not belong to single neurons
         return None
     return found
 
@@ -138,7 +138,9 @@ def _neuron_dim(name: str, named: Mapping[str, Any], shape: Sequence[int]) -> in
         return _transposed_dim(shape, named.get("groups", 1)) if transposed else 0
     if name in NEURONS_FIRST:
         return 0
-    if name in NEURONS_LAST or (name in PRODUCTS and len(shape) > 1):
+    if name in NEURONS_LAST:
+        return 0 if len(shape) == 1 else None
+    if name in PRODUCTS and len(shape) > 1:
         return len(shape) - 1
     return None
 
@@ -207,5 +209,5 @@ def _of_module(graph: Graph, site: str) -> Weights | None:
     if isinstance(module, TRANSPOSED):
         dim = _transposed_dim(module.weight.shape, module.groups)
     elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
-        dim = own["weight"].dim() - 1
+        dim = 0 if own["weight"].dim() == 1 else None
     return None if dim is None else Weights(f"{site}.weight", own["weight"], own.get("bias"), dim)

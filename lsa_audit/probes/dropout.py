@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..graph.base import Graph, Layer
 from ..graph.suffix import Kept, rerun
+from ..graph.together import Together
 from ..statistics import Floats
 from .measures import verdicts
 from .racing import Flags, Race
@@ -17,9 +18,6 @@ from .survey import Attacked, Survey
 
 PAIRS_AT_ONCE = 2**13
 """Pairs of a neuron and an image whose logits are held at the same time."""
-
-HELD_BYTES = 2**30
-"""Of values before a layer that are held for all images; above it they are computed anew for every heat."""
 
 Batches = Callable[[], Iterable[Attacked]]
 
@@ -35,8 +33,10 @@ class LayerDropout:
     image that decide the neurons' classes are measured (see `Race`).
 
     Attributes:
-        measured: [U, 2N], where `margin` holds what was measured.
-        margin: [U, 2N], the true-class margin without the neuron.
+        pairs: neurons times images, clean and adversarial.
+        share: what a pair costs, in whole forwards by FLOPs.
+        rerun: runs what follows the layer.
+        margin: [U, 2N], the true-class margin without the neuron, where it was measured.
         races: the clean and the adversarial images, with what is known of the verdicts.
     """
 
@@ -44,21 +44,17 @@ class LayerDropout:
         if layer.info.neurons is None:
             raise ValueError(f"{layer.info.name} has no neuron dimension")
         self._name = layer.info.name
-        self._neurons = layer.info.neurons
-        self._samples = samples
-        self._rerun = rerun(graph, layer)
-        self._whole_flops = sum(one.info.flops for one in graph.layers)
-        self._fill = torch.zeros(self._neurons)
-        self._kept: dict[int, Kept] = {}
-        self._ran_before = 0
-        self._right: Flags = np.zeros((self._neurons, 0), np.bool_)
-        self.margin: Floats = np.zeros((self._neurons, 0))
+        self._shape = (layer.info.neurons, 2 * samples)
+        self.pairs = layer.info.neurons * 2 * samples
+        self.rerun = rerun(graph, layer)
+        whole = sum(one.info.flops for one in graph.layers)
+        self.share = self.rerun.flops / whole if whole else 1.0
+        self._allowance = 0
+        self._fill = torch.zeros(layer.info.neurons)
+        self._wanted: Flags = np.zeros((0, 0), np.bool_)
+        self._right: Flags = np.zeros((0, 0), np.bool_)
+        self.margin: Floats = np.zeros((0, 0))
         self.races: tuple[Race, ...] = ()
-
-    @property
-    def pairs(self) -> int:
-        """Neurons times images, clean and adversarial."""
-        return self._neurons * 2 * self._samples
 
     @property
     def measured(self) -> Flags:
@@ -66,105 +62,102 @@ class LayerDropout:
         return np.concatenate([race.measured for race in self.races], axis=1)
 
     @property
-    def exact_cost(self) -> float:
-        """What measuring every pair takes, by FLOPs, in whole forwards."""
-        return self._cost(self.pairs, 2 * self._samples)
-
-    def cost_before(self, images: int) -> float:
-        """What running so many images up to the layer takes, in whole forwards."""
-        return self._cost(0, images)
-
-    @property
     def sampled(self) -> NDArray[np.int64]:
         """Neurons of a random choice that were dropped on every image, whatever is estimated of them."""
         drawn = self.races[0].sampled
         return drawn[self.measured[drawn].all(1)]
 
-    @property
-    def cost(self) -> float:
-        """What has been spent, by FLOPs, in whole forwards."""
-        return self._cost(int(self.measured.sum()), self._ran_before)
-
-    def _cost(self, pairs: int, ran_before: int) -> float:
-        share = self._rerun.flops / self._whole_flops if self._whole_flops else 1.0
-        return pairs * share + ran_before * (1 - share)
-
-    def run(self, survey: Survey, batches: Batches, allowance: int, seed: int, advance: Callable[[int], None]) -> None:
-        """Measure every pair, or as many as `allowance` says: a random sample, then heats until every neuron is clear,
-        then whole neurons from the largest drop on.
+    def prepare(self, survey: Survey, allowance: int, seed: int) -> None:
+        """Before the first pass.
 
         Args:
-            survey: of these images, finished.
-            batches: the same images on every call, in order.
+            survey: of the images, finished.
+            allowance: how many pairs may be measured.
             seed: of the random sample.
-            advance: told the number of pairs that are done.
-
-        Cost: a run of what follows the layer for each pair; what comes before it once for each image, or for each heat
-            where all its values would take more than `HELD_BYTES`.
         """
-        self._prepare(survey, seed)
-        if allowance >= self.pairs:
-            self._measure(batches, [np.ones_like(race.measured) for race in self.races], advance)
-            self._kept.clear()
-            return
-        each = allowance // 2
-        self._measure(batches, [race.start(each) for race in self.races], advance)
-        while self._measure(batches, [race.heat(each - race.measured.sum()) for race in self.races], advance):
-            pass
-        self._measure(batches, [race.rest(each - race.measured.sum()) for race in self.races], advance)
-        self._kept.clear()
-
-    def _prepare(self, survey: Survey, seed: int) -> None:
-        shape = (self._neurons, 2 * self._samples)
+        samples = survey.samples
+        self._allowance = allowance
         self._fill = survey.fill(self._name)
-        self._right, self.margin = np.zeros(shape, np.bool_), np.zeros(shape)
+        self._right, self.margin = np.zeros(self._shape, np.bool_), np.zeros(self._shape)
         with np.errstate(divide="ignore", invalid="ignore"):
             risk = (-survey.changes(self._name) / survey.margin).astype(np.float32)
-        halves = (slice(None, self._samples), slice(self._samples, None))
+        halves = (slice(None, samples), slice(samples, None))
         self.races = tuple(Race(risk[:, half], survey.right[half], seed) for half in halves)
 
-    def _measure(self, batches: Batches, wanted: Sequence[Flags], advance: Callable[[int], None]) -> bool:
-        """Measure the wanted pairs [U, N] of each race; whether there were any."""
-        table = np.concatenate(list(wanted), axis=1)
-        if not table.any():
-            return False
-        for attacked in batches():
-            columns = attacked.columns(self._samples)
-            neurons, rows = np.nonzero(table[:, columns])
-            if len(neurons):
-                self._measure_batch(attacked, neurons, rows, columns, advance)
-        for race, mask, right in zip(self.races, wanted, np.split(self._right, 2, axis=1), strict=True):
-            race.store(mask, right)
-        return True
+    def choose(self, number: int, passes: int) -> bool:
+        """Choose the pairs of a pass, counted from 0; whether there are any.
 
-    def _measure_batch(
-        self,
-        attacked: Attacked,
-        neurons: NDArray[np.int64],
-        rows: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        advance: Callable[[int], None],
-    ) -> None:
-        kept = self._keep(attacked)
-        device = attacked.images.device
-        labels, fill = attacked.labels.repeat(2), self._fill.to(device)
+        All of them where the allowance covers them; else first a random sample, then heats until every neuron is clear,
+        then whole neurons from the largest drop on; the last pass takes all that the allowance has left.
+        """
+        if self._allowance >= self.pairs:
+            wanted = [np.full_like(race.measured, number == 0) for race in self.races]
+        else:
+            wanted = [self._next(race, number, passes) for race in self.races]
+        self._wanted = np.concatenate(wanted, axis=1)
+        return bool(self._wanted.any())
+
+    def _next(self, race: Race, number: int, passes: int) -> Flags:
+        left = self._allowance // 2 - int(race.measured.sum())
+        if number == 0:
+            return race.start(left)
+        last = number == passes - 1
+        wanted = race.heat(left if last else left // (passes - number))
+        if last or not wanted.any():
+            wanted |= race.rest(left - int(wanted.sum()), wanted)
+        return wanted
+
+    def measure(self, attacked: Attacked, kept: Kept, advance: Callable[[int], None]) -> None:
+        """Measure the chosen pairs of a batch.
+
+        Args:
+            kept: what `rerun` needs of its stacked images.
+            advance: told the number of pairs that are done.
+        """
+        columns = attacked.columns(self._shape[1] // 2)
+        neurons, rows = np.nonzero(self._wanted[:, columns])
+        labels, fill = attacked.labels.repeat(2), self._fill.to(attacked.labels.device)
         for start in range(0, len(neurons), PAIRS_AT_ONCE):
             part = slice(start, start + PAIRS_AT_ONCE)
-            which, where = (torch.from_numpy(places[part]).to(device) for places in (neurons, rows))
-            logits = self._rerun.drop_pairs(kept, where, which, fill[which])
+            which, where = (torch.from_numpy(places[part]).to(labels.device) for places in (neurons, rows))
+            logits = self.rerun.drop_pairs(kept, where, which, fill[which])
             right, margin = verdicts(logits, labels[where])
             place = neurons[part], columns[rows[part]]
             self._right[place], self.margin[place] = right.cpu().numpy(), margin.cpu().double().numpy()
             advance(len(which))
 
-    def _keep(self, attacked: Attacked) -> Kept:
-        if attacked.start in self._kept:
-            return self._kept[attacked.start]
-        kept = self._rerun.keep(attacked.stacked)
-        self._ran_before += len(kept.images)
-        if kept.bytes / len(kept.images) * 2 * self._samples <= HELD_BYTES:
-            self._kept[attacked.start] = kept
-        return kept
+    def close(self) -> None:
+        """After a pass over all batches."""
+        halves = (np.split(table, 2, axis=1) for table in (self._wanted, self._right))
+        for race, wanted, right in zip(self.races, *halves, strict=True):
+            race.store(wanted, right)
+
+
+def drop_all(dropouts: Sequence[LayerDropout], batches: Batches, passes: int, advance: Callable[[int], None]) -> int:
+    """Measure the layers, each within its allowance, in at most so many passes over the images.
+
+    Args:
+        dropouts: prepared.
+        batches: the same images on every call, in order.
+        advance: told the number of pairs that are done.
+
+    Returns:
+        How many passes were run.
+
+    Cost: for each pass a forward of each clean and each adversarial image, and what follows the layer for each pair.
+    The values before all layers are held for one batch at a time.
+    """
+    for number in range(passes):
+        active = [dropout for dropout in dropouts if dropout.choose(number, passes)]
+        if not active:
+            return number
+        together = Together([dropout.rerun for dropout in active])
+        for attacked in batches():
+            for dropout, kept in zip(active, together.keep(attacked.stacked), strict=True):
+                dropout.measure(attacked, kept, advance)
+        for dropout in active:
+            dropout.close()
+    return passes
 
 
 def first_layer(layers: Sequence[Layer]) -> Layer | None:

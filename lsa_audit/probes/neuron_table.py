@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..graph.base import Layer
 from ..records import Correlation, DropEffect, Neuron, NeuronClass, NeuronTable
-from ..statistics import Floats, finite, gini, holm, mcnemar_loss, paired_difference, rank_correlation
+from ..statistics import Floats, finite, gini, holm, mcnemar_loss, paired_difference, rank_correlations
 from .dropout import LayerDropout
 from .racing import SIGNIFICANCE, Race
 from .survey import DropValue, Survey
@@ -51,7 +51,7 @@ def neuron_table(
         samples=samples,
         neurons=neurons,
         gini=gini([max(0.0, effect.accuracy_drop) for effect in clean]),
-        correlations=tuple(_correlations(clean, adversarial, scores, seed)),
+        correlations=_correlations(clean, adversarial, scores, seed),
     )
 
 
@@ -96,12 +96,12 @@ def neuron_class(changed: float, p_adjusted: float) -> NeuronClass:
 
 def _correlations(
     clean: Sequence[DropEffect], adversarial: Sequence[DropEffect], scores: Sequence[float | None], seed: int
-) -> list[Correlation]:
+) -> tuple[Correlation, ...]:
     sides = {"": clean, "adversarial_": adversarial}
-    return [
-        rank_correlation(
-            (f"{side}{drop}", "targeting_score"), [getattr(effect, drop) for effect in effects], scores, seed
-        )
-        for side, effects in sides.items()
-        for drop in ("accuracy_drop", "margin_drop")
-    ]
+    drops = [(side, drop) for side in sides for drop in ("accuracy_drop", "margin_drop")]
+    return rank_correlations(
+        [(f"{side}{drop}", "targeting_score") for side, drop in drops],
+        [[getattr(effect, drop) for effect in sides[side]] for side, drop in drops],
+        scores,
+        seed,
+    )

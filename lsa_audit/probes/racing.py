@@ -17,8 +17,6 @@ SCATTERED_PAIRS = 0.03
 SCATTERED_EACH = 32
 """Pairs drawn at random from each stratum of risk: this share of it, and at least so many."""
 QUANTILES = 1 - 0.5 ** np.arange(1, 8)
-HEAT, GROWTH = 1 / 40, 1 / 4
-"""A heat takes this share of all pairs, or this share of those measured before."""
 LEAST_ALIKE, MOST_ALIKE = 0.1, 100.0
 UPPER = (1 + CONFIDENCE) / 2
 
@@ -103,25 +101,29 @@ class Race:
         wanted[self.sampled[: max(0, allowance - len(drawn)) // self._risk.shape[1]]] = True
         return wanted
 
-    def heat(self, allowance: int) -> Flags:
-        """The pairs of the next heat, none where every neuron is clear: [U, N], at most `allowance`."""
+    def heat(self, size: int) -> Flags:
+        """The riskiest open pairs of the neurons that are not clear yet, at most `size`: [U, N]."""
         standing = self.standing()
         racing = ~(standing.surely_fragile | standing.surely_not)
         places = np.flatnonzero(racing[:, None] & ~self.measured)
-        size = max(1, round(HEAT * self.measured.size), round(GROWTH * int(self.measured.sum())))
-        riskiest = np.argsort(-self._risk.flat[places], kind="stable")[: min(size, allowance)]
+        riskiest = np.argsort(-self._risk.flat[places], kind="stable")[:size]
         wanted = np.zeros_like(self.measured)
         wanted.flat[places[riskiest]] = True
         return wanted
 
-    def rest(self, allowance: int) -> Flags:
-        """The open pairs of whole neurons, largest drops first, as many as the allowance holds: [U, N]."""
-        wanted = np.zeros_like(self.measured)
-        open_counts = (~self.measured).sum(1)
+    def rest(self, allowance: int, besides: Flags) -> Flags:
+        """The open pairs of whole neurons, largest drops first, as many as the allowance holds: [U, N].
+
+        Args:
+            besides: pairs that are measured anyway.
+        """
+        free = ~(self.measured | besides)
+        counts = free.sum(1)
+        wanted = np.zeros_like(free)
         for neuron in np.argsort(-self.standing().drop, kind="stable"):
-            if open_counts[neuron] <= allowance:
-                allowance -= int(open_counts[neuron])
-                wanted[neuron] = ~self.measured[neuron]
+            if counts[neuron] <= allowance:
+                allowance -= int(counts[neuron])
+                wanted[neuron] = free[neuron]
         return wanted
 
     def store(self, wanted: Flags, right: Flags) -> None:

@@ -125,11 +125,10 @@ class Survey:
             leaf = stacked.clone().requires_grad_(True)
             logits = taps.run(self._graph, leaf, self._visitors(visitor), at="drop_site")
             right, margin = verdicts(logits, labels)
-            values = [value for value in seen.values() if value.requires_grad]
-            gradients = torch.autograd.grad(margin.sum(), values, allow_unused=True) if values else ()
+            reached = {name: value for name, value in seen.items() if value.requires_grad and margin.requires_grad}
+            gradients = torch.autograd.grad(margin.sum(), [*reached.values()], allow_unused=True) if reached else ()
         self.right[columns], self.margin[columns] = right.cpu().numpy(), margin.detach().cpu().double().numpy()
-        found = dict(zip([name for name, value in seen.items() if value.requires_grad], gradients, strict=True))
-        for name, gradient in found.items():
+        for name, gradient in zip(reached, gradients, strict=True):
             if gradient is not None:
                 self._estimate(name, columns, seen[name].detach(), gradient)
 

@@ -16,6 +16,7 @@ from lsa_audit.graph.base import Graph, Layer, Layout
 from lsa_audit.graph.cut import Section, find_cut
 from lsa_audit.graph.stacking import PerImage, Unstackable, chosen, find_crossing, stack_size
 from lsa_audit.graph.suffix import Rerun, Suffix, Whole, rerun
+from lsa_audit.graph.together import Together
 from lsa_audit.graph.walker import walk
 
 from .networks import (
@@ -394,6 +395,18 @@ def test_pairs_of_images_and_neurons_are_the_entries_of_the_whole_table(network:
     rows, neurons = torch.tensor([4, 0, 4, 2, 4]), torch.tensor([2, 1, 2, 0, 0])
     pairs = runner.drop_pairs(kept, rows, neurons, fill[neurons])
     torch.testing.assert_close(pairs, table[neurons, rows], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [Residual, Transformer, Numbered, DataDependent])
+def test_what_is_kept_for_several_layers_is_what_each_of_them_keeps(network: type[nn.Module]):
+    graph, layers = walked(network)
+    images = images_for(network, COUNT, seed=2)
+    chosen_layers = [layer for layer in layers.values() if layer.info.neurons and layer.info.kind == "learnable"]
+    runners = [rerun(graph, layer) for layer in chosen_layers]
+    for runner, layer, kept in zip(runners, chosen_layers, Together(runners).keep(images), strict=True):
+        alone = rerun(graph, layer)
+        torch.testing.assert_close(runner.drop(kept, [0, 1]), alone.drop(alone.keep(images), [0, 1]))
+        assert runner.stackable == alone.stackable
 
 
 QUICK = (("resnet18", 32, 12),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,16 +11,15 @@ import torch
 from scipy import stats
 
 from lsa_audit.graph.walker import walk
-from lsa_audit.probes import dropout as dropout_module
-from lsa_audit.probes import racing
-from lsa_audit.probes.dropout import LayerDropout, first_layer
+from lsa_audit.probes.costs import Plan, plan
+from lsa_audit.probes.dropout import LayerDropout, drop_all, first_layer
 from lsa_audit.probes.measures import verdicts
 from lsa_audit.probes.neuron_table import neuron_class, neuron_table
 from lsa_audit.probes.survey import Attacked, Survey
 
 from .networks import hooked_outputs, pixels, small_model
 
-SAMPLES = 24
+SAMPLES, PASSES = 24, 5
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,10 @@ def dropped(scene, drop_value="zero", batch=SAMPLES, allowance=None, name="conv1
     for some in attacked:
         survey.observe(some)
     dropout = LayerDropout(graph, layer, len(clean))
+    dropout.prepare(survey, dropout.pairs if allowance is None else allowance, 0)
     done = []
-    dropout.run(survey, lambda: attacked, dropout.pairs if allowance is None else allowance, 0, done.append)
+    passes = drop_all([dropout], lambda: attacked, PASSES, done.append)
+    assert passes == (1 if allowance is None else passes)
     assert sum(done) == dropout.measured.sum()
     return dropout, neuron_table(layer, dropout, survey, "x", drop_value, 0)
 
@@ -163,18 +165,34 @@ def test_within_an_allowance_the_carrying_channel_is_still_found():
     assert [neuron.neuron_index for neuron in table.neurons if neuron.clean.neuron_class == "fragile"] == [2]
 
 
-def test_costs_count_what_follows_the_layer_and_what_comes_before_it(scene, monkeypatch):
-    exact, _ = dropped(scene)
-    share = (exact.exact_cost - exact.cost_before(2 * SAMPLES)) / exact.pairs
-    assert 0 < share < 1
-    assert exact.cost == pytest.approx(exact.exact_cost)
-    monkeypatch.setattr(racing, "SCATTERED_EACH", 4)
-    held, table = dropped(scene, allowance=150)
-    assert held.cost == pytest.approx(held.measured.sum() * share + held.cost_before(2 * SAMPLES))
-    monkeypatch.setattr(dropout_module, "HELD_BYTES", 0)
-    again, same = dropped(scene, allowance=150)
-    assert again.cost > held.cost
-    assert same == table
+def test_layers_are_measured_together_as_alone(scene):
+    _, graph, clean, adversarial, labels = scene
+    layers = [layer for layer in graph.layers if layer.info.name in ("conv1", "conv2", "fc")]
+    survey = Survey(graph, layers, "zero", SAMPLES)
+    attacked = batches(clean, adversarial, labels, 7)
+    for some in attacked:
+        survey.observe(some)
+    dropouts = [LayerDropout(graph, layer, SAMPLES) for layer in layers]
+    for dropout, share in zip(dropouts, (0.5, 1.0, 0.3), strict=True):
+        dropout.prepare(survey, int(share * dropout.pairs), 0)
+    drop_all(dropouts, lambda: attacked, PASSES, lambda _: None)
+    for layer, dropout, share in zip(layers, dropouts, (0.5, 1.0, 0.3), strict=True):
+        _, alone = dropped(scene, batch=7, allowance=int(share * dropout.pairs), name=layer.info.name)
+        assert neuron_table(layer, dropout, survey, "x", "zero", 0) == alone
+
+
+def test_a_budget_is_kept():
+    """Two layers, one of which costs next to nothing behind it."""
+    heavy, light = (SimpleNamespace(pairs=100 * 2 * 50, share=share) for share in (0.9, 0.001))
+    assert plan([heavy, light], None, 50) == plan([heavy, light], 1000.0, 50) == Plan((10_000, 10_000), 1)
+    for budget in (0.5, 6.0, 30.0, 100.0, 180.0):
+        found = plan([heavy, light], budget, 50)
+        spent = found.allowances[0] * 0.9 + found.allowances[1] * 0.001 + found.passes * 2 * 50
+        assert spent <= max(budget * 50, found.passes * 2 * 50)
+        assert 2 <= found.passes <= 8
+        if budget >= 6:
+            assert spent >= 0.98 * budget * 50
+            assert found.allowances[1] == light.pairs
 
 
 def test_a_layer_without_neurons_is_refused(scene):

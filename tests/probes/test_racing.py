@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -30,11 +32,21 @@ def exact_fragile(right, without):
     return holm(mcnemar_loss(losses, gains)) < SIGNIFICANCE
 
 
+def _heat(race, parts, left):
+    return race.heat(left // parts)
+
+
+def _rest(race, besides, left):
+    return race.rest(left, besides)
+
+
 def raced(seed, allowance, **options):
     risk, right, without = made_up(seed, **options)
     race = Race(risk, right, seed)
     left = allowance
-    for step in (race.start, *[race.heat] * 20, race.rest):
+    nothing = np.zeros_like(race.measured)
+    steps = [race.start, *(partial(_heat, race, 8 - number) for number in range(6)), partial(_rest, race, nothing)]
+    for step in steps:
         wanted = step(left)
         assert not (wanted & race.measured).any()
         assert wanted.sum() <= left
@@ -79,7 +91,7 @@ def test_a_race_that_measured_everything_knows_everything():
     assert standing.drop.tolist() == ((right & ~without).sum(1) - (~right & without).sum(1)).tolist()
     assert (standing.surely_fragile ^ standing.surely_not).all()
     assert not race.heat(10**9).any()
-    assert not race.rest(10**9).any()
+    assert not race.rest(10**9, np.zeros_like(race.measured)).any()
 
 
 def test_nothing_measured_bounds_nothing():
@@ -98,13 +110,24 @@ def test_neurons_that_are_clear_leave_the_race():
     race = Race(risk, right, 2)
     race.store(race.start(NEURONS * IMAGES), without)
     spent = []
-    while (wanted := race.heat(NEURONS * IMAGES)).any():
+    while (wanted := race.heat(500)).any():
         race.store(wanted, without)
         spent.append(int(wanted.sum()))
     standing = race.standing()
     assert (standing.surely_fragile | standing.surely_not).all()
     assert race.measured.mean() < 0.9
     assert len(spent) > 1
+
+
+def test_the_rest_leaves_out_what_is_measured_anyway():
+    risk, right, _ = made_up(3)
+    race = Race(risk, right, 3)
+    besides = np.zeros_like(race.measured)
+    besides[:, ::2] = True
+    rest = race.rest(10 * IMAGES, besides)
+    assert not (rest & besides).any()
+    assert rest.sum() == 10 * IMAGES
+    assert set(rest.sum(1)) == {0, IMAGES // 2}
 
 
 def test_unknown_risks_come_first():

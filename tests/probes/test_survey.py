@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lsa_audit.graph import taps
 from lsa_audit.graph.walker import walk
@@ -103,6 +104,28 @@ def test_a_layer_that_no_gradient_reaches_has_no_estimate():
         model.module.network.fc.weight.zero_()
     _, _, survey = surveyed(model, clean, clean, torch.zeros(COUNT, dtype=torch.long))
     assert (survey.changes("conv1") == 0).all()
+
+
+class Detached(nn.Module):
+    """Its logits have no gradient."""
+
+    shape = (6,)
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(6, 5)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.first(x))).detach()
+
+
+def test_logits_without_a_gradient_give_no_estimate_but_all_else():
+    clean, adversarial = (images_for(Detached, COUNT, seed=seed) for seed in (1, 2))
+    _, _, survey = surveyed(model_of(Detached()), clean, adversarial, torch.zeros(COUNT, dtype=torch.long))
+    assert np.isnan(survey.changes("first")).all()
+    assert np.isfinite(survey.targeting_scores("first")).any()
+    assert survey.margin.all()
 
 
 def test_margin_is_positive_exactly_where_the_model_is_right():
