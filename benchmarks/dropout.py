@@ -325,7 +325,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--channels", type=int, default=16, help="of each layer, drawn with a fixed seed")
     parser.add_argument("--all", action="store_true", help="all channels of all layers")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--share", type=float, default=0.18, help="of the pairs that screening and racing may measure")
+    parser.add_argument("--share", type=float, default=0.2, help="of the pairs that screening and racing may measure")
     parser.add_argument(
         "--memory", choices=[*CONTESTANTS, SCREENING], help="print the memory in bytes that one takes, no times"
     )

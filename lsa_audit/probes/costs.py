@@ -41,7 +41,7 @@ def plan(dropouts: Sequence[LayerDropout], budget: float | None, samples: int) -
     sums = itertools.accumulate(costs[place] for place in cheapest)
     whole = {place for place, total in zip(cheapest, sums, strict=True) if total <= WHOLE_SHARE * left}
     rest = sum(cost for place, cost in enumerate(costs) if place not in whole)
-    share = (left - sum(costs[place] for place in whole)) / rest
+    share = (left - sum(costs[place] for place in whole)) / rest if rest else 1.0
     allowances = (pairs if place in whole else int(share * pairs) for place, pairs in enumerate(everything))
     return Plan(tuple(allowances), passes)
 

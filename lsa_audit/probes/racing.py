@@ -12,7 +12,9 @@ from ..statistics import CONFIDENCE, Floats, holm, mcnemar_loss
 
 SIGNIFICANCE = 0.05
 SAMPLED_NEURONS = 0.02
-"""Share of a layer's neurons that are drawn at random and dropped on every image, to see how good the estimates are."""
+LEAST_SAMPLED = 2
+"""Share of a layer's neurons that are drawn at random and dropped on every image, to see how good the estimates are,
+and how many of them at least."""
 SCATTERED_PAIRS = 0.03
 SCATTERED_EACH = 32
 """Pairs drawn at random from each stratum of risk: this share of it, and at least so many."""
@@ -84,7 +86,7 @@ class Race:
         self._strata = len(edges) + 1
         self._scattered = np.zeros(risk.shape, np.bool_)
         neurons = len(risk)
-        drawn = self._generator.permutation(neurons)[: max(1, round(SAMPLED_NEURONS * neurons))]
+        drawn = self._generator.permutation(neurons)[: max(LEAST_SAMPLED, round(SAMPLED_NEURONS * neurons))]
         self.sampled: Counts = np.sort(drawn)
         self.measured: Flags = np.zeros(risk.shape, np.bool_)
         self.changed: Flags = np.zeros(risk.shape, np.bool_)

@@ -195,6 +195,11 @@ def test_a_budget_is_kept():
             assert found.allowances[1] == light.pairs
 
 
+def test_a_layer_that_costs_nothing_behind_it_is_measured_whole_on_any_budget():
+    last = SimpleNamespace(pairs=1000, share=0.0)
+    assert [plan([last], budget, 50).allowances for budget in (0.01, 1.0, 2.0)] == [(1000,)] * 3
+
+
 def test_a_layer_without_neurons_is_refused(scene):
     layer = scene[1].layers[0]
     unknown = replace(layer, info=layer.info.model_copy(update={"neurons": None}))

