@@ -13,7 +13,10 @@ from scipy import stats
 from .records import Correlation, Estimate
 
 CONFIDENCE = 0.95
+DEVIATIONS = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 PERMUTATIONS = 9_999
+PERMUTED_AT_ONCE = 2**17
+"""Ranks that are held at the same time; more would take gigabytes for long lists, and run slower."""
 BOOTSTRAP_RESAMPLES = 1_000
 
 Floats = NDArray[np.float64]
@@ -70,7 +73,7 @@ def paired_difference(gained: int, lost: int, total: int) -> tuple[float, float,
     """
     more, fewer = (gained + 1) / (total + 2), (lost + 1) / (total + 2)
     middle = more - fewer
-    spread = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt((more + fewer - middle**2) / (total + 2))
+    spread = DEVIATIONS * math.sqrt((more + fewer - middle**2) / (total + 2))
     return (gained - lost) / total, max(middle - spread, -1.0), min(middle + spread, 1.0)
 
 
@@ -113,12 +116,38 @@ def rank_correlation(
 
     Pairs with a None or NaN are left out. `rho` is None when fewer than three pairs remain or one side is constant.
     """
-    pairs = np.asarray([left, right], dtype=np.float64)
-    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
-    count = pairs.shape[1]
-    if count < 3 or np.ptp(pairs[0]) == 0 or np.ptp(pairs[1]) == 0:
-        return Correlation(between=between, rho=None, p_value=None, count=count)
-    first, second = (_standard_ranks(side) for side in pairs)
+    (found,) = rank_correlations([between], [left], right, seed)
+    return found
+
+
+def rank_correlations(
+    between: Sequence[tuple[str, str]],
+    lefts: Sequence[Sequence[float | None]],
+    right: Sequence[float | None],
+    seed: int,
+) -> tuple[Correlation, ...]:
+    """The same for several lists against one.
+
+    Cost: for each list a product with 9,999 pairings; those that know the same pairs share the drawing of them.
+    """
+    sides = np.asarray([*lefts, right], dtype=np.float64)
+    known = np.isfinite(sides[:-1]) & np.isfinite(sides[-1])
+    found: dict[int, Correlation] = {}
+    for mask in np.unique(known, axis=0):
+        same = np.flatnonzero((known == mask).all(axis=1)).tolist()
+        other = sides[-1, mask]
+        varied = [place for place in same if mask.sum() >= 3 and np.ptp(sides[place, mask]) and np.ptp(other)]
+        tests = dict(zip(varied, _permuted(sides[varied][:, mask], other, seed) if varied else (), strict=True))
+        for place in same:
+            rho, p_value = tests.get(place, (None, None))
+            found[place] = Correlation(between=between[place], rho=rho, p_value=p_value, count=int(mask.sum()))
+    return tuple(found[place] for place in range(len(lefts)))
+
+
+def _permuted(lefts: Floats, right: Floats, seed: int) -> list[tuple[float, float]]:
+    """Spearman's rho of each row of lefts [L, n] with right [n], and its p-value."""
+    first = np.stack([_standard_ranks(left) for left in lefts])
+    second = _standard_ranks(right)
 
     def statistic(permuted: Floats, axis: int = -1) -> Floats:
         return np.asarray(np.mean(permuted * second, axis=axis))
@@ -129,10 +158,12 @@ def rank_correlation(
         permutation_type="pairings",
         vectorized=True,
         n_resamples=PERMUTATIONS,
+        batch=max(1, PERMUTED_AT_ONCE // first.size),
         alternative="two-sided",
+        axis=-1,
         rng=np.random.default_rng(seed),
     )
-    return Correlation(between=between, rho=float(test.statistic), p_value=float(test.pvalue), count=count)
+    return list(zip(test.statistic.tolist(), test.pvalue.tolist(), strict=True))
 
 
 def _standard_ranks(values: Floats) -> Floats:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lsa_audit.statistics import estimate, holm, mcnemar_loss, pool_layers, rank_correlation
+from lsa_audit import statistics
+from lsa_audit.statistics import estimate, holm, mcnemar_loss, pool_layers, rank_correlation, rank_correlations
 
 
 @pytest.mark.parametrize(("count", "total"), [(0, 10), (5, 10), (10, 10), (915, 1000)])
@@ -56,6 +57,26 @@ def test_small_lists_get_the_exact_permutation_p_value():
     found = rank_correlation(("a", "b"), [1, 2, 3, 4], [1, 2, 3, 4], seed=0)
     assert found.rho == pytest.approx(1.0)
     assert found.p_value == pytest.approx(2 / 24)
+
+
+def test_several_lists_at_once_get_the_figures_of_each_alone():
+    generator = np.random.default_rng(5)
+    right = generator.normal(size=30).tolist()
+    lefts = [generator.poisson(1, 30).astype(float).tolist() for _ in range(4)]
+    lefts[1][3], lefts[2] = None, [1.0] * 30
+    names = [(str(place), "right") for place in range(4)]
+    found = rank_correlations(names, lefts, right, seed=1)
+    assert found == tuple(rank_correlation(name, left, right, seed=1) for name, left in zip(names, lefts, strict=True))
+    assert [entry.count for entry in found] == [30, 29, 30, 30]
+    assert found[2].rho is None
+
+
+def test_the_p_value_is_that_of_all_pairings_at_once(monkeypatch):
+    generator = np.random.default_rng(6)
+    left, right = generator.normal(size=50).tolist(), generator.normal(size=50).tolist()
+    found = rank_correlation(("a", "b"), left, right, seed=1)
+    monkeypatch.setattr(statistics, "PERMUTED_AT_ONCE", 10**6)
+    assert rank_correlation(("a", "b"), left, right, seed=1) == found
 
 
 @pytest.mark.parametrize("right", [[1, 1, 1, 1], [1, 2, math.nan, math.nan]])
