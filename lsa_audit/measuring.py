@@ -16,7 +16,7 @@ from .graph.select import select
 from .judging import Bench
 from .judging import verdicts as judge_run
 from .plan import Run, perturbations
-from .probes.costs import Tally, plan
+from .probes.costs import Tally, pass_cost, plan
 from .probes.dropout import LayerDropout, drop_all, first_layer
 from .probes.filters import measure_filters, models_measured
 from .probes.neuron_table import neuron_table
@@ -108,16 +108,20 @@ def attacks_to_study(measured: Sequence[Perturbation], image_bytes: int) -> tupl
         image_bytes: of the images of one of them.
     """
     attacks = [entry for entry in measured if entry.kind == "attack" and entry.epsilon > 0]
-    last = [entry for entry in attacks if entry.name == attacks[-1].name]
+    last = [entry for entry in attacks if (entry.name, entry.norm) == (attacks[-1].name, attacks[-1].norm)]
     return tuple(last[: max(1, KEPT_BYTES // image_bytes)])
 
 
 def attack_to_study(
     candidates: Sequence[Perturbation], verdicts: Mapping[str, Verdicts], clean: Estimate
 ) -> Perturbation | None:
-    """The one that takes about half of the right verdicts: neurons can then lose some and win some back."""
+    """The one that takes about half of the right verdicts: neurons can then lose some and win some back.
+
+    Of two at the same distance, the one that takes more.
+    """
+    left = {entry.id: int(verdicts[entry.id].right.sum()) for entry in candidates}
     half = clean.count / 2
-    return min(candidates, key=lambda entry: abs(int(verdicts[entry.id].right.sum()) - half), default=None)
+    return min(candidates, key=lambda entry: (abs(left[entry.id] - half), left[entry.id]), default=None)
 
 
 def needs_images(profile: Profile) -> bool:
@@ -136,10 +140,17 @@ def measure_parts(study: Study, bench: Bench) -> Parts:
         bench: runs the attack again on filtered models.
     """
     if study.graph.info.walker == "runtime":
-        return Parts()
+        detail = "the model runs inside its own runtime, where activations and weights cannot be changed"
+        # Of the neurons the walk has told.
+        profile = study.profile.model_copy(update={"neurons": "none"})
+        return Parts(skipped=tuple(_not_measured(profile, "runtime-only", detail)))
+    if study.graph.info.batch_independent is False:
+        detail = "an image's logits depend on its batch mates, so there is no figure of the image alone"
+        return Parts(skipped=tuple(_not_measured(study.profile, "batch-coupled", detail)))
     layers, skipped = neuron_layers(study.graph, study.profile.neurons, study.moved)
     if study.perturbation is None:
-        return Parts(skipped=(*skipped, *_without_images(study.profile)))
+        detail = "no attack with a budget was run that would give the images"
+        return Parts(skipped=(*skipped, *_not_measured(study.profile, "no-attack-images", detail)))
     tables, screening = drop_neurons(study, layers, study.perturbation.id)
     patching = filters = None
     if _patches(study.profile):
@@ -151,7 +162,7 @@ def measure_parts(study: Study, bench: Bench) -> Parts:
     return Parts(tables, screening, patching, filters, skipped)
 
 
-def _without_images(profile: Profile) -> Iterator[Skipped]:
+def _not_measured(profile: Profile, reason: str, detail: str) -> Iterator[Skipped]:
     asked = {
         "nodal dropout": profile.neurons != "none",
         NAMES["patching"]: _patches(profile),
@@ -159,8 +170,7 @@ def _without_images(profile: Profile) -> Iterator[Skipped]:
     }
     for what, wanted in asked.items():
         if wanted:
-            detail = "no attack with a budget was run that would give the images"
-            yield Skipped(what=what, reason="no-attack-images", detail=detail)
+            yield Skipped(what=what, reason=reason, detail=detail)
 
 
 def neuron_layers(
@@ -209,15 +219,19 @@ def drop_neurons(
     survey = _surveyed(study, layers)
     dropouts = [LayerDropout(study.graph, layer, survey.samples) for layer in layers]
     planned = plan(dropouts, profile.budget, survey.samples)
-    for dropout, allowance in zip(dropouts, planned.allowances, strict=True):
-        dropout.prepare(survey, allowance, profile.seed)
     progress.stage("nodal dropout", sum(planned.allowances))
-    passes = drop_all(dropouts, study.batches, planned.passes, progress.advance)
-    tables, tally = [], Tally(profile.budget, survey.samples, passes)
-    for layer, dropout in zip(layers, dropouts, strict=True):
-        table = neuron_table(layer, dropout, survey, perturbation, profile.drop_value, profile.seed)
-        tables.append(table)
-        tally.add(dropout, table)
+    tables, tally = [], Tally(profile.budget, survey.samples)
+    for group in planned.groups:
+        some = [dropouts[place] for place in group]
+        for place in group:
+            dropouts[place].prepare(survey, planned.allowances[place], profile.seed)
+        passes = drop_all(some, study.batches, planned.passes, progress.advance)
+        tally.add_passes(passes, pass_cost(some, survey.samples))
+        for place, dropout in zip(group, some, strict=True):
+            table = neuron_table(layers[place], dropout, survey, perturbation, profile.drop_value, profile.seed)
+            tables.append(table)
+            tally.add(dropout, table)
+            dropout.forget()
     return tuple(tables), tally.screening(profile.seed)
 
 
@@ -276,7 +290,13 @@ def filter_weights(
             images = scene.dataset.images(part.start, part.stop).to(scene.device)
             yield images, scene.labels[part].to(scene.device), scene.dataset.image_ids[part]
 
-    return measure_filters(graph, scene.model.module, study.layers, batches, attack, fgsm.id, study.progress.advance)
+    found, skipped = measure_filters(
+        graph, scene.model.module, study.layers, batches, attack, fgsm.id, study.progress.advance
+    )
+    if found is None and not skipped:
+        detail = f"no layer with weights is among those asked for (layers: {study.profile.layers})"
+        skipped = (Skipped(what=NAMES["filters"], reason="no-learnable-layer", detail=detail),)
+    return found, skipped
 
 
 def _fgsm(profile: Profile, perturbation: Perturbation) -> Perturbation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import random
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import lsa_audit
+from lsa_audit import measuring
 from lsa_audit.errors import AuditError
 from lsa_audit.records import AuditRecord
 
@@ -202,3 +204,70 @@ def test_a_caller_without_gradients_gets_the_same_record(images, labels, mode):
         record = audited(module, images, labels)
     assert [attack.robust_accuracy for attack in record.attacks] == [attack.robust_accuracy for attack in plain.attacks]
     assert found(record) == set()
+
+
+INSIDE = {
+    **{"epsilon": [0.3], "attacks": ["fgsm"], "neurons": "all", "layers": "learnable", "budget": 20.0},
+    **{"probes": ["patching", "filters"], "filter_samples": 3, "drop_value": "mean"},
+}
+
+
+class Hooked(Small):
+    """Cannot be exported, as it looks at values; its modules are hooked."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) * (1.0 if float(images.detach().numpy().sum()) >= 0 else 2.0)
+
+
+def in_use(make: Callable[[], nn.Module], images: Tensor, labels: Tensor) -> nn.Module:
+    """In the middle of training: flags, frozen parameters, gradients and a hook of its own."""
+    module = built(make)
+    functional.cross_entropy(module(images), labels).backward()
+    module.train()
+    module.norm.eval()
+    module.norm.requires_grad_(False)
+    module.fc.register_forward_hook(lambda *_: None)
+    return module
+
+
+@pytest.mark.parametrize("make", [Small, Hooked])
+def test_dropping_patching_and_filtering_leave_no_trace(images, labels, make):
+    record = audited(in_use(make, images, labels), images, labels, **INSIDE)
+    assert record.graph.walker == ("hooks" if make is Hooked else "export")
+    assert record.screening.pairs_measured > 0
+    assert record.patching.lost > 0
+    assert record.filters.samples == 3
+
+
+@pytest.mark.parametrize("make", [Small, Hooked])
+@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
+@pytest.mark.parametrize("where", ["survey", "dropout", "patching", "filters"])
+def test_a_probe_that_breaks_off_leaves_no_trace(images, labels, monkeypatch, where, error, make):
+    probe = importlib.import_module(f"lsa_audit.probes.{where}")
+    judge, calls = probe.verdicts, []
+
+    def broken(*arguments):
+        calls.append(where)
+        if len(calls) == 3:
+            raise error
+        return judge(*arguments)
+
+    monkeypatch.setattr(probe, "verdicts", broken)
+    with pytest.raises(type(error)):
+        audited(in_use(make, images, labels), images, labels, **INSIDE, batch_size=20)
+    assert len(calls) == 3
+
+
+def test_an_attack_that_breaks_off_on_a_filtered_model_leaves_its_weights(images, labels, monkeypatch):
+    judge, calls = measuring.judge_run, []
+
+    def broken(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return judge(*arguments)
+
+    monkeypatch.setattr(measuring, "judge_run", broken)
+    with pytest.raises(KeyboardInterrupt):
+        audited(in_use(Small, images, labels), images, labels, **INSIDE)
+    assert len(calls) == 5

@@ -124,3 +124,35 @@ def test_an_oversized_profile_is_not_read(tmp_path):
     path.write_bytes(b"# " + b"x" * (1 << 20))
     with pytest.raises(ProfileError, match="larger than"):
         read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"budget": 0}, "budget: "),
+        ({"budget": -1}, "budget: "),
+        ({"budget": float("nan")}, "budget: "),
+        ({"budget": float("inf")}, "budget: "),
+        ({"budget": "all"}, "budget: "),
+        ({"drop_value": "median"}, "'zero' or 'mean'"),
+        ({"probes": ["pathcing"]}, "'patching' or 'filters'"),
+        ({"probes": "patching"}, "probes: "),
+        ({"filter_samples": 0}, "filter_samples: "),
+        ({"filter_samples": None}, "filter_samples: "),
+        ({"neurons": ""}, "neurons: "),
+        ({"neurons": None}, "neurons: "),
+        ({"neuron": "all"}, "did you mean neurons?"),
+    ],
+)
+def test_bad_values_for_what_is_measured_inside_are_refused(values, message):
+    with pytest.raises(ProfileError) as caught:
+        made(**values)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_budgets_of_the_presets_rise_with_their_depth():
+    budgets = {name: build({name: read(name)}, NAMES, NOISES).budget for name in presets()}
+    assert budgets["quick"] < budgets["standard"] == budgets["demo"] < budgets["deep"]
+    assert made(budget=None).budget is None
+    assert made(probes=[]).probes == ()

@@ -6,7 +6,6 @@ import io
 import itertools
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,14 +64,14 @@ class RunFolder:
             OutputError: it cannot be made or written.
         """
         path = _default_folder(model, what) if out is None else out
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file", "name a folder with --out")
-        if path.is_dir() and any(path.iterdir()) and not (may_replace and (path / RECORD_NAME).is_file()):
-            others = " or that of an earlier run" if may_replace else ""
-            raise UsageError(f"{path} holds other files", f"name an empty folder{others} with --out")
         try:
+            if path.exists() and not path.is_dir():
+                raise UsageError(f"{path} is a file", "name a folder with --out")
+            if path.is_dir() and any(path.iterdir()) and not (may_replace and (path / RECORD_NAME).is_file()):
+                others = " or that of an earlier run" if may_replace else ""
+                raise UsageError(f"{path} holds other files", f"name an empty folder{others} with --out")
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".lsa-audit-", dir=path if path.is_dir() else path.parent):
+            with _beside(path):
                 pass
         except OSError as error:
             raise OutputError(
@@ -94,7 +93,7 @@ class RunFolder:
         return self.write_files(files)
 
     def write_files(self, files: Mapping[str, bytes]) -> Path:
-        """Write everything; a new folder appears in one step, that of an earlier run is replaced file by file.
+        """Write everything; a new folder appears in one step, an existing one gets its files one by one.
 
         Args:
             files: name -> content.
@@ -105,27 +104,30 @@ class RunFolder:
         Raises:
             OutputError: the disk is full or the folder went away; nothing is left behind.
         """
-        fresh = self.path.with_name(f".{self.path.name}.partial")
         try:
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir()
-            for name, content in files.items():
-                write_whole(fresh / name, content)
-            self._put_in_place(fresh, files)
+            with _beside(self.path) as holder:
+                fresh = Path(holder) / "run"
+                fresh.mkdir()
+                for name, content in files.items():
+                    write_whole(fresh / name, content)
+                self._put_in_place(fresh, files)
         except OSError as error:
             raise OutputError(
                 f"cannot write {self.path}: {error.strerror or error}", "free space or use --out"
             ) from None
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
         return self.path
 
     def _put_in_place(self, fresh: Path, files: Mapping[str, bytes]) -> None:
-        if not self.path.exists() or not any(self.path.iterdir()):
+        if not self.path.exists():
             fresh.replace(self.path)
             return
         for name in sorted(files, key=lambda name: name == RECORD_NAME):
             (fresh / name).replace(self.path / name)
+
+
+def _beside(path: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder on the same file system: inside one that exists, which may be a mount, a link or the current folder."""
+    return tempfile.TemporaryDirectory(prefix=".lsa-audit-", dir=path if path.is_dir() else path.parent)
 
 
 def _default_folder(model: str, what: str) -> Path:

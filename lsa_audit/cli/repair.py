@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ExitCode
+from ..errors import ExitCode, UsageError
 from . import options
 from .options import DATA, RUN
 
@@ -21,6 +22,13 @@ Record = Annotated[
 ]
 
 
+def _share(value: float) -> float:
+    """NaN passes the ranges of older releases of Typer."""
+    if math.isnan(value):
+        raise UsageError("--max-clean-drop nan is no share of the images", "give a number from 0 to 1")
+    return value
+
+
 def command(
     model: options.Model,
     record: Record,
@@ -30,7 +38,13 @@ def command(
     ] = None,
     max_clean_drop: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share of the images that may be lost without attack.", rich_help_panel=REPAIR),
+        typer.Option(
+            min=0,
+            max=1,
+            callback=_share,
+            help="Share of the images that may be lost without attack.",
+            rich_help_panel=REPAIR,
+        ),
     ] = 0.01,
     attack: Annotated[
         list[str] | None,

@@ -66,6 +66,10 @@ class Rerun(ABC):
         self._image_bytes = 0
 
     @abstractmethod
+    def learn(self, images: Tensor) -> None:
+        """See how the batch lies in the values, from the first images; `keep` does it where it has not been done."""
+
+    @abstractmethod
     def keep(self, images: Tensor) -> Kept:
         """Run what comes before the layer on images [n >= 1, ...] in [0, 1]."""
 
@@ -103,7 +107,7 @@ class Rerun(ABC):
         Args:
             rows: positions [P] of the images.
             neurons: [P], the one that is set for that image.
-            fill: [P], what it is set to.
+            fill: [P], what it is set to, the same for all pairs of a neuron.
 
         Raises:
             IndexError: the layer has fewer neurons.
@@ -123,10 +127,8 @@ class Rerun(ABC):
             raise IndexError(f"{self._layer.info.name} has {self._neurons} neurons")
         logits = []
         for place, neuron in enumerate(each):
-            mine = (places == place).nonzero()[:, 0]
-            for value in torch.unique(fill[mine]):
-                some = mine[fill[mine] == value]
-                logits.append((some, self._run(kept, None, neuron[None], value[None])[rows[some]]))
+            some = (places == place).nonzero()[:, 0]
+            logits.append((some, self._run(kept, None, neuron[None], fill[some[:1]])[rows[some]]))
         order = torch.cat([some for some, _ in logits])
         return torch.cat([found for _, found in logits])[order.argsort()]
 
@@ -176,7 +178,6 @@ class Suffix(Rerun):
             return self._before(images)
 
     def learn(self, images: Tensor) -> None:
-        """What the first call of `keep` does beside keeping."""
         if self._probed:
             return
         self._probed = True
@@ -269,6 +270,9 @@ class Whole(Rerun):
         self.flops = sum(one.info.flops for one in graph.layers)
         # The modules do not show what they hold: an operation reads and writes one value, and another one waits.
         self._image_bytes = 3 * 4 * max(math.prod(one.info.output_shape) for one in graph.layers)
+
+    def learn(self, images: Tensor) -> None:
+        """Cost: nothing is run."""
 
     def keep(self, images: Tensor) -> Kept:
         """Cost: nothing is run."""

@@ -18,6 +18,7 @@ from ..progress import Progress
 from ..records import AuditRecord, LabelSource, Perturbation
 from ..runs import DAMAGED_HINT
 from ..stages import Scene, predict
+from ..units import parse_epsilon
 from ..verdicts import Flags
 
 DEFAULT_ATTACKS = ("pgd", "cascade")
@@ -36,7 +37,8 @@ def planned(
         passes: of cascade, an image; None: those of the settings, else 600.
 
     Raises:
-        UsageError: the run has no neuron tables; a name that is no attack, or an attack that moves a layer.
+        UsageError: the run has no neuron tables, or an epsilon that is none; a name that is no attack, or an attack
+            that moves a layer.
         DataError: the record lacks the attack of its neuron tables.
     """
     if not record.neurons:
@@ -49,10 +51,12 @@ def planned(
     ball = next((entry.perturbation for entry in record.attacks if entry.perturbation.id == wanted), None)
     if ball is None:
         raise DataError(f"the record names {wanted} for its neurons and holds no such attack", DAMAGED_HINT)
+    # The record may be anybody's, and its epsilon has passed no check yet.
+    epsilon = parse_epsilon(ball.epsilon, ball.norm)
     given = {entry.name: entry for entry in reversed(profile.attacks)}
     entries = []
     for name in names or DEFAULT_ATTACKS:
-        changes: dict[str, object] = {"norm": ball.norm, "epsilon": (ball.epsilon,)}
+        changes: dict[str, object] = {"norm": ball.norm, "epsilon": (epsilon,)}
         settings = given.get(name, AttackSettings(name=name))
         if name == "cascade":
             changes["steps"] = passes or settings.steps or PASSES

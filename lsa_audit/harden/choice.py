@@ -67,6 +67,7 @@ def try_all(
                 stands = judge.robust(perturbation, right, progress)
                 robust = estimate(int(stands.sum()), len(stands))
         candidates.append(Candidate(strengths=strengths, change=change(chosen, strengths), clean=clean, robust=robust))
+        progress.message(_line(candidates[-1], perturbation))
     return tuple(candidates)
 
 

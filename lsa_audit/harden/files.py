@@ -5,24 +5,32 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from .. import models
-from ..errors import ModelError
+from ..errors import ModelError, OutputError
 from ..models.base import Model, fit
 from ..models.parity import relative_difference
 from ..models.request import ModelRequest
 from ..models.saving import pack, reload_request
+from ..models.saving.edits import state_of
 from ..models.state import preserved
-from ..records.repair import RepairedFile
+from ..records.repair import RepairedFile, Strengths
+from .scaling import Fold, change, scaled
 
 SUFFIX = "-repaired"
 TOLERANCE = 1e-5
+FORMAT_HINT = "its number format cannot hold the change; convert the model to float32"
+TRIAL = Strengths(fragile=0.97, robust=0.29)
+"""Almost the largest; a scale of 2 would need no rounding and so hide it."""
+
+TYPES = (None, torch.bfloat16, torch.float16, torch.float32)
+"""In which a file may keep weights; None: in that of the network."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,23 @@ class ModelFile:
 
     info: RepairedFile
     contents: Mapping[str, bytes]
+
+
+def fitted_to_file(chosen: Sequence[Fold], model: Model, request: ModelRequest, images: Tensor) -> tuple[Fold, ...]:
+    """The same, to be rounded as the model's file rounds; tried before anything is attacked.
+
+    Args, Raises: as `checked_file`.
+
+    Cost: as `checked_file`; nothing where nothing is to change.
+    """
+    if not change(chosen, TRIAL):
+        return tuple(chosen)
+    with scaled(chosen, TRIAL):
+        name, _, again = _loaded_again(model, request, images)
+        rounded = tuple(replace(entry, rounded_to=_shorter_types(entry, model, again, name)) for entry in chosen)
+    with scaled(rounded, TRIAL):
+        _difference(name, again, model, images)
+    return rounded
 
 
 def checked_file(model: Model, request: ModelRequest, images: Tensor) -> ModelFile:
@@ -42,27 +67,69 @@ def checked_file(model: Model, request: ModelRequest, images: Tensor) -> ModelFi
 
     Raises:
         ModelError: the format cannot hold the change, or the file loaded again gives other logits.
+        OutputError: the temporary folder cannot be written.
         UnsafeError: the file cannot be written or read without running code of it.
 
     Cost: the file in memory and once in the temporary folder, and two forwards.
     """
+    name, contents, again = _loaded_again(model, request, images)
+    difference = _difference(name, again, model, images)
+    sha256 = hashlib.sha256(contents[name]).hexdigest()
+    return ModelFile(RepairedFile(name=name, sha256=sha256, difference=difference), contents)
+
+
+def _packed(model: Model, request: ModelRequest) -> tuple[str, dict[str, bytes]]:
+    """The name of the model's file, and the contents of it and of what must lie beside it, by name."""
     packed = pack(model, request)
     name = f"{_stem(request)}{packed.suffix}"
     contents = {name: packed.content}
     if packed.sidecar is not None:
         contents[Path(name).with_suffix(".yaml").name] = packed.sidecar.encode()
-    with tempfile.TemporaryDirectory(prefix="lsa-audit-") as folder:
-        for file, content in contents.items():
-            (Path(folder) / file).write_bytes(content)
-        again = models.load(reload_request(request, Path(folder) / name))
-        with preserved(again.module), torch.no_grad():
-            again = fit(again, images[:2].cpu())
-            difference = relative_difference(again.module.to(images.device)(images), model.module(images))
+    return name, contents
+
+
+def _loaded_again(model: Model, request: ModelRequest, images: Tensor) -> tuple[str, dict[str, bytes], Model]:
+    """As `_packed`, and the model that a copy of the file holds."""
+    try:
+        name, contents = _packed(model, request)
+        with tempfile.TemporaryDirectory(prefix="lsa-audit-") as folder:
+            for file, content in contents.items():
+                (Path(folder) / file).write_bytes(content)
+            again = models.load(reload_request(request, Path(folder) / name))
+            with preserved(again.module):
+                return name, contents, fit(again, images[:2].cpu())
+    except OSError as error:
+        what = f"the repaired model cannot be tried in the temporary folder: {error.strerror or error}"
+        raise OutputError(what, "free space there, or name another one with TMPDIR") from None
+
+
+def _difference(name: str, again: Model, model: Model, images: Tensor) -> float:
+    """How far the logits of the file are from those of the model, relative."""
+    with preserved(again.module), torch.no_grad():
+        difference = relative_difference(again.module.to(images.device)(images), model.module(images))
     if not difference <= TOLERANCE:
         what = f"the repaired file {name}, loaded again, differs by {difference:.1e} of the largest logit"
-        raise ModelError(what, "its number format cannot hold the change; convert the model to float32")
-    sha256 = hashlib.sha256(packed.content).hexdigest()
-    return ModelFile(RepairedFile(name=name, sha256=sha256, difference=difference), contents)
+        raise ModelError(what, FORMAT_HINT)
+    return difference
+
+
+def _shorter_types(entry: Fold, model: Model, again: Model, name: str) -> tuple[torch.dtype | None, ...]:
+    """The types to which the file has rounded the edited weights; None for one that is the same bit by bit."""
+    stored = state_of(again.module.network)
+    places = {value.data_ptr(): key for key, value in model.module.network.state_dict(keep_vars=True).items()}
+    types = []
+    for tensor in entry.tensors:
+        found, value = stored.get(places.get(tensor.data_ptr(), "")), tensor.cpu()
+        fitting = [] if found is None else [kind for kind in TYPES if torch.equal(found, _rounded(value, kind))]
+        if not fitting:
+            what = f"the repaired file {name} would not hold {entry.weights.name} as it was edited"
+            raise ModelError(what, FORMAT_HINT)
+        types.append(fitting[0])
+    return tuple(types)
+
+
+def _rounded(value: Tensor, kind: torch.dtype | None) -> Tensor:
+    return value if kind is None else value.to(kind).to(value.dtype)
 
 
 def _stem(request: ModelRequest) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ..data.base import Dataset
+from ..data.base import Dataset, sha256
 from ..data.subset import select
 from ..errors import UsageError
 from ..records import DataInfo
@@ -22,9 +22,23 @@ def wanted(used: int, samples: int | None) -> int:
     return used + (CHOOSING + JUDGING if samples is None else samples)
 
 
-def is_same_data(dataset: Dataset, scanned: DataInfo) -> bool:
-    """Whether the images are of the data that was scanned, wherever it lies now."""
-    return (dataset.name, dataset.source, dataset.total) == (scanned.name, scanned.source, scanned.total)
+def is_same_data(dataset: Dataset, scanned: DataInfo, used: Sequence[str]) -> bool:
+    """Whether the images are of the data that was scanned: by the name, or under another one by what they show.
+
+    Data of the same name that have grown since are the same. Where they are others after all, that costs some images.
+
+    Args:
+        used: ids of the scanned images, in their order.
+
+    Cost: one pass over the pixels of these for the hash.
+    """
+    if dataset.name == scanned.name and dataset.total >= scanned.total:
+        return True
+    places = {name: place for place, name in enumerate(dataset.image_ids)}
+    if not places.keys() >= set(used):
+        return False
+    chosen = _part(dataset, torch.tensor([places[name] for name in used], dtype=torch.int64), "", 0)
+    return sha256(chosen) == scanned.sha256
 
 
 def split(dataset: Dataset, used: Collection[str], samples: int | None, seed: int) -> tuple[Dataset, Dataset]:

@@ -32,7 +32,7 @@ from ..runtime import Runtime, default_batch_size, runtime
 from ..stages import WALK_IMAGES, Scene, load, make_bench, model_request, on_device
 from .attacks import Judge, planned
 from .choice import best, try_all
-from .files import ModelFile, checked_file
+from .files import ModelFile, checked_file, fitted_to_file
 from .held_out import is_same_data, split, wanted
 from .outcome import CLEAN, compare, settle
 from .scaling import UNCHANGED, Fold, folds, scaled, without_logits
@@ -103,6 +103,10 @@ def repair(
             graph = walk(model, _few(parts[0]).to(place.device))
             chosen, skipped = _folds(record, model, graph, wishes.layers)
             unlabelled = [_judge(model, graph, part, attacks, profile, place, wishes.seed) for part in parts]
+            progress.message(f"attacks: {', '.join(map(_planned_line, attacks))}")
+            clock.enter("try the file")
+            request, compared = model_request(subject, profile), _compared(unlabelled[1].scene)
+            chosen = fitted_to_file(chosen, model, request, compared)
             first, second = (judge.labelled(labels.source, progress) for judge in unlabelled)
             clock.enter("choose")
             candidates = try_all(chosen, first, attacks[0], wishes.max_clean_drop, progress)
@@ -110,7 +114,7 @@ def repair(
             clock.enter("judge")
             changes, outcome = _verdict(chosen, strengths, second, attacks, wishes.max_clean_drop, progress)
             clock.enter("pack")
-            file = _file(chosen, strengths, model, model_request(subject, profile), second.scene)
+            file = _file(chosen, strengths, model, request, compared)
         found = Repair(
             tool_version=__version__,
             subject=subject,
@@ -146,7 +150,7 @@ def _load(
         raise ModelError(f"{model.name} runs in the runtime of its file, which shows no weights", "give a torch model")
     if weights_sha256(model.module.network) != record.model.weights_sha256:
         raise UsageError(f"the run is of other weights than those of {subject}", "name the model that was scanned")
-    same = is_same_data(dataset, record.data)
+    same = is_same_data(dataset, record.data, used)
     parts = split(dataset, used if same else (), wishes.samples, wishes.seed)
     return model, parts, choose_labels(dataset, model.settled[1], profile.labels)
 
@@ -179,6 +183,8 @@ def _folds(
 ) -> tuple[tuple[Fold, ...], tuple[Skipped, ...]]:
     """Those of the layers whose neurons the scan dropped: the ones that the pattern names, or all but the logits."""
     tables = {table.layer: table for table in record.neurons}
+    if len(tables) < len(record.neurons):
+        raise DataError("the record has two neuron tables of one layer", DAMAGED_HINT)
     lacking = tables.keys() - {layer.info.name for layer in graph.layers}
     if lacking:
         raise DataError(f"the record has neurons of {min(lacking)}, a layer that the model lacks", DAMAGED_HINT)
@@ -215,11 +221,21 @@ def _verdict(
     return (clean, *attacked), settle(clean, attacked, max_clean_drop)
 
 
+def _planned_line(entry: Perturbation) -> str:
+    """What will run: steps may come from anybody's record, and cost what they cost."""
+    return f"{entry.id} ({entry.steps:,} steps, runs: {entry.restarts})"
+
+
+def _compared(scene: Scene) -> Tensor:
+    """Some of the images, not more than go into one forward."""
+    return scene.dataset.images(0, min(COMPARED_IMAGES, scene.batch_size)).to(scene.device)
+
+
 def _file(
-    chosen: Sequence[Fold], strengths: Strengths, model: Model, request: ModelRequest, scene: Scene
+    chosen: Sequence[Fold], strengths: Strengths, model: Model, request: ModelRequest, images: Tensor
 ) -> ModelFile | None:
-    """The edited model's file, compared on some of the images; None where nothing was chosen."""
+    """The edited model's file, compared on the images; None where nothing was chosen."""
     if strengths == UNCHANGED:
         return None
     with scaled(chosen, strengths):
-        return checked_file(model, request, scene.dataset.images(0, COMPARED_IMAGES).to(scene.device))
+        return checked_file(model, request, images)

@@ -26,12 +26,21 @@ class Fold:
 
     Attributes:
         fragile, robust: [U] in 0..1, how much of each strength a neuron gets; 0 where it is of the other class.
+        rounded_to: the types in which the model's file keeps weight and bias, where they are shorter; what is judged
+            must be what the file can hold.
     """
 
     table: NeuronTable
     weights: Weights
     fragile: Tensor
     robust: Tensor
+    rounded_to: tuple[torch.dtype | None, ...] = (None, None)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The weight, and the bias where there is one."""
+        bias = self.weights.bias
+        return (self.weights.weight,) if bias is None else (self.weights.weight, bias)
 
     def scales(self, strengths: Strengths) -> Tensor:
         """[U] float64: what each neuron is multiplied by."""
@@ -47,6 +56,7 @@ class Fold:
             robust=classes.count("robust"),
             null=classes.count("null"),
             scales=tuple(self.scales(strengths).tolist()),
+            rounded_to=tuple(sorted({str(kind).removeprefix("torch.") for kind in self.rounded_to if kind})),
         )
 
 
@@ -135,14 +145,12 @@ def scaled(chosen: Sequence[Fold], strengths: Strengths) -> Iterator[None]:
 
     Cost: a copy of the weights.
     """
-    tensors = [
-        tensor for entry in chosen for tensor in (entry.weights.weight, entry.weights.bias) if tensor is not None
-    ]
+    tensors = [tensor for entry in chosen for tensor in entry.tensors]
     kept = [tensor.detach().clone() for tensor in tensors]
     try:
         with torch.no_grad():
             for entry in chosen:
-                _multiply(entry.weights, entry.scales(strengths))
+                _multiply(entry, entry.scales(strengths))
         yield
     finally:
         with torch.no_grad():
@@ -150,10 +158,10 @@ def scaled(chosen: Sequence[Fold], strengths: Strengths) -> Iterator[None]:
                 tensor.copy_(before)
 
 
-def _multiply(weights: Weights, scales: Tensor) -> None:
-    scales = scales.to(weights.weight.device, weights.weight.dtype)
-    shape = [1] * weights.weight.dim()
-    shape[weights.neuron_dim] = -1
-    weights.weight.mul_(scales.view(shape))
-    if weights.bias is not None:
-        weights.bias.mul_(scales.to(weights.bias.dtype))
+def _multiply(entry: Fold, scales: Tensor) -> None:
+    shape = [1] * entry.weights.weight.dim()
+    shape[entry.weights.neuron_dim] = -1
+    for tensor, factors, rounded_to in zip(entry.tensors, (scales.view(shape), scales), entry.rounded_to, strict=False):
+        tensor.mul_(factors.to(tensor.device, tensor.dtype))
+        if rounded_to is not None:
+            tensor.copy_(tensor.to(rounded_to))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..records import Correlation, DropEffect, NeuronTable, Screening
@@ -11,57 +11,87 @@ from ..statistics import rank_correlation
 from .dropout import LayerDropout
 
 MOST_PASSES = 8
-PASS_SHARE = 1 / 6
-"""Of the budget, at most, for running what comes before the layers, again in every pass."""
+BUDGET_A_PASS = 8.0
+"""A pass costs up to two forwards an image: one is made for so much of the budget."""
 WHOLE_SHARE = 1 / 4
 """Of the budget, at most, for layers that cost so little behind them that they are measured whole."""
+GROUP_PAIRS = 2**27
+"""Of a neuron and an image that are worked on at the same time, at about 20 bytes each."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many pairs of each layer may be measured, in how many passes over the images."""
+    """How many pairs of each layer may be measured, in how many passes over the images.
+
+    Attributes:
+        groups: the layers, by position, that share their passes.
+    """
 
     allowances: tuple[int, ...]
     passes: int
+    groups: tuple[range, ...]
 
 
 def plan(dropouts: Sequence[LayerDropout], budget: float | None, samples: int) -> Plan:
-    """What a budget of so many whole forwards an image pays for; None: everything.
+    """What a budget of so many whole forwards an image pays for, at least one pass; None: everything.
 
-    Each pass runs a forward of each image, clean and adversarial. The layers whose neurons together cost least are
-    measured whole, up to a quarter of what is left; of the others the same share of all pairs is measured.
+    Each pass of a group runs a forward of each image, clean and adversarial. The layers whose neurons together cost
+    least are measured whole, up to a quarter of what is left; of the others the same share of all pairs is measured.
     """
     everything = tuple(dropout.pairs for dropout in dropouts)
+    groups = tuple(_groups(everything))
     costs = [dropout.pairs * dropout.share for dropout in dropouts]
-    if budget is None or sum(costs) + 2 * samples <= budget * samples:
-        return Plan(everything, 1)
-    passes = min(MOST_PASSES, max(2, int(budget * PASS_SHARE / 2)))
-    left = max(0.0, (budget - 2 * passes) * samples)
+    a_pass = len(groups) * pass_cost(dropouts, samples)
+    if budget is None or sum(costs) + a_pass <= budget * samples:
+        return Plan(everything, 1, groups)
+    passes = min(MOST_PASSES, max(1, int(budget / BUDGET_A_PASS)))
+    left = max(0.0, budget * samples - passes * a_pass)
     cheapest = sorted(range(len(costs)), key=costs.__getitem__)
     sums = itertools.accumulate(costs[place] for place in cheapest)
     whole = {place for place, total in zip(cheapest, sums, strict=True) if total <= WHOLE_SHARE * left}
     rest = sum(cost for place, cost in enumerate(costs) if place not in whole)
     share = (left - sum(costs[place] for place in whole)) / rest if rest else 1.0
     allowances = (pairs if place in whole else int(share * pairs) for place, pairs in enumerate(everything))
-    return Plan(tuple(allowances), passes)
+    return Plan(tuple(allowances), passes, groups)
+
+
+def pass_cost(dropouts: Sequence[LayerDropout], samples: int) -> float:
+    """What a pass over clean and adversarial images costs in whole forwards before any neuron is dropped; a model
+    without a graph runs nothing then."""
+    return 2.0 * samples if any(dropout.rerun.exact_suffix for dropout in dropouts) else 0.0
+
+
+def _groups(pairs: Sequence[int]) -> Iterator[range]:
+    """Neighbouring layers with so few pairs together that they can be worked on at the same time."""
+    start, held = 0, 0
+    for place, count in enumerate(pairs):
+        if place > start and held + count > GROUP_PAIRS:
+            yield range(start, place)
+            start, held = place, 0
+        held += count
+    yield range(start, len(pairs))
 
 
 class Tally:
     """Adds up over the layers what was measured and what it cost."""
 
-    def __init__(self, budget: float | None, samples: int, passes: int) -> None:
-        """Args: the budget; number of images; how often each was run up to the layers."""
+    def __init__(self, budget: float | None, samples: int) -> None:
         self._budget = budget
         self._samples = samples
-        self._spent, self._exact = 2.0 * samples * passes, 2.0 * samples
+        self._spent = self._exact = 0.0
         self._neurons = self._whole = self._pairs = self._measured = 0
         self._effects: list[DropEffect] = []
         self._sampled: list[DropEffect] = []
 
+    def add_passes(self, passes: int, a_pass: float) -> None:
+        """So many passes of a group of layers, each at that cost in whole forwards."""
+        self._spent += passes * a_pass
+        self._exact += a_pass
+
     def add(self, dropout: LayerDropout, table: NeuronTable) -> None:
         """One layer, after its run."""
         measured = dropout.measured
-        self._spent += int(measured.sum()) * dropout.share
+        self._spent += dropout.ran * dropout.share
         self._exact += dropout.pairs * dropout.share
         self._neurons += len(measured)
         self._whole += int(measured.all(1).sum())

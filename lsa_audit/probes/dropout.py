@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -11,10 +12,9 @@ from numpy.typing import NDArray
 from ..graph.base import Graph, Layer
 from ..graph.suffix import Kept, rerun
 from ..graph.together import Together
-from ..statistics import Floats
 from .measures import verdicts
 from .racing import Flags, Race
-from .survey import Attacked, Survey
+from .survey import Attacked, Singles, Survey
 
 PAIRS_AT_ONCE = 2**13
 """Pairs of a neuron and an image whose logits are held at the same time."""
@@ -36,6 +36,7 @@ class LayerDropout:
         pairs: neurons times images, clean and adversarial.
         share: what a pair costs, in whole forwards by FLOPs.
         rerun: runs what follows the layer.
+        ran: runs of what follows the layer so far; more than the measured pairs where copies cannot be stacked.
         margin: [U, 2N], the true-class margin without the neuron, where it was measured.
         races: the clean and the adversarial images, with what is known of the verdicts.
     """
@@ -49,11 +50,12 @@ class LayerDropout:
         self.rerun = rerun(graph, layer)
         whole = sum(one.info.flops for one in graph.layers)
         self.share = self.rerun.flops / whole if whole else 1.0
+        self.ran = 0
         self._allowance = 0
         self._fill = torch.zeros(layer.info.neurons)
         self._wanted: Flags = np.zeros((0, 0), np.bool_)
         self._right: Flags = np.zeros((0, 0), np.bool_)
-        self.margin: Floats = np.zeros((0, 0))
+        self.margin: Singles = np.zeros((0, 0), np.float32)
         self.races: tuple[Race, ...] = ()
 
     @property
@@ -78,8 +80,8 @@ class LayerDropout:
         samples = survey.samples
         self._allowance = allowance
         self._fill = survey.fill(self._name)
-        self._right, self.margin = np.zeros(self._shape, np.bool_), np.zeros(self._shape)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        self._right, self.margin = np.zeros(self._shape, np.bool_), np.zeros(self._shape, np.float32)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             risk = (-survey.changes(self._name) / survey.margin).astype(np.float32)
         halves = (slice(None, samples), slice(samples, None))
         self.races = tuple(Race(risk[:, half], survey.right[half], seed) for half in halves)
@@ -99,12 +101,16 @@ class LayerDropout:
 
     def _next(self, race: Race, number: int, passes: int) -> Flags:
         left = self._allowance // 2 - int(race.measured.sum())
-        if number == 0:
-            return race.start(left)
-        last = number == passes - 1
-        wanted = race.heat(left if last else left // (passes - number))
+        nothing, last = np.zeros_like(race.measured), number == passes - 1
+        if not self.rerun.stackable:
+            # A run is then for all images of a batch.
+            return race.rest(left, nothing) if number == 0 else nothing
+        wanted = race.start(left) if number == 0 else nothing
+        if number > 0 or last:
+            free = left - int(wanted.sum())
+            wanted = wanted | race.heat(free if last else free // (passes - number), wanted)
         if last or not wanted.any():
-            wanted |= race.rest(left - int(wanted.sum()), wanted)
+            wanted = wanted | race.rest(left - int(wanted.sum()), wanted)
         return wanted
 
     def measure(self, attacked: Attacked, kept: Kept, advance: Callable[[int], None]) -> None:
@@ -115,7 +121,9 @@ class LayerDropout:
             advance: told the number of pairs that are done.
         """
         columns = attacked.columns(self._shape[1] // 2)
-        neurons, rows = np.nonzero(self._wanted[:, columns])
+        wanted = self._wanted[:, columns]
+        neurons, rows = np.nonzero(wanted)
+        self.ran += len(neurons) if self.rerun.stackable else int(wanted.any(1).sum()) * len(columns)
         labels, fill = attacked.labels.repeat(2), self._fill.to(attacked.labels.device)
         for start in range(0, len(neurons), PAIRS_AT_ONCE):
             part = slice(start, start + PAIRS_AT_ONCE)
@@ -123,7 +131,7 @@ class LayerDropout:
             logits = self.rerun.drop_pairs(kept, where, which, fill[which])
             right, margin = verdicts(logits, labels[where])
             place = neurons[part], columns[rows[part]]
-            self._right[place], self.margin[place] = right.cpu().numpy(), margin.cpu().double().numpy()
+            self._right[place], self.margin[place] = right.cpu().numpy(), margin.cpu().float().numpy()
             advance(len(which))
 
     def close(self) -> None:
@@ -131,6 +139,12 @@ class LayerDropout:
         halves = (np.split(table, 2, axis=1) for table in (self._wanted, self._right))
         for race, wanted, right in zip(self.races, *halves, strict=True):
             race.store(wanted, right)
+
+    def forget(self) -> None:
+        """Let go of the tables, once their figures are taken."""
+        self.margin = np.zeros((0, 0), np.float32)
+        self._wanted = self._right = np.zeros((0, 0), np.bool_)
+        self.races = ()
 
 
 def drop_all(dropouts: Sequence[LayerDropout], batches: Batches, passes: int, advance: Callable[[int], None]) -> int:
@@ -147,6 +161,9 @@ def drop_all(dropouts: Sequence[LayerDropout], batches: Batches, passes: int, ad
     Cost: for each pass a forward of each clean and each adversarial image, and what follows the layer for each pair.
     The values before all layers are held for one batch at a time.
     """
+    for attacked in itertools.islice(batches(), 1):
+        for dropout in dropouts:
+            dropout.rerun.learn(attacked.stacked)
     for number in range(passes):
         active = [dropout for dropout in dropouts if dropout.choose(number, passes)]
         if not active:

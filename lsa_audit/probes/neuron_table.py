@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..graph.base import Layer
 from ..records import Correlation, DropEffect, Neuron, NeuronClass, NeuronTable
 from ..statistics import Floats, finite, gini, holm, mcnemar_loss, paired_difference, rank_correlations
 from .dropout import LayerDropout
 from .racing import SIGNIFICANCE, Race
-from .survey import DropValue, Survey
+from .survey import DropValue, Singles, Survey
 
 NOTICEABLE = 0.5
 """Verdicts that change: fewer expected ones than this count as none."""
@@ -55,7 +54,7 @@ def neuron_table(
     )
 
 
-def _effects(race: Race, whole: Floats, margin: Floats, changes: NDArray[np.float32]) -> list[DropEffect]:
+def _effects(race: Race, whole: Floats, margin: Singles, changes: Singles) -> list[DropEffect]:
     """Of every neuron on N images: whole [N] and margin [U, N] with and without it, changes [U, N] as estimated."""
     standing, samples = race.standing(), len(whole)
     p_values = mcnemar_loss(standing.losses, standing.gains)

@@ -19,6 +19,7 @@ SCATTERED_PAIRS = 0.03
 SCATTERED_EACH = 32
 """Pairs drawn at random from each stratum of risk: this share of it, and at least so many."""
 QUANTILES = 1 - 0.5 ** np.arange(1, 8)
+FEWEST_DRAWS = 8
 LEAST_ALIKE, MOST_ALIKE = 0.1, 100.0
 UPPER = (1 + CONFIDENCE) / 2
 
@@ -103,14 +104,21 @@ class Race:
         wanted[self.sampled[: max(0, allowance - len(drawn)) // self._risk.shape[1]]] = True
         return wanted
 
-    def heat(self, size: int) -> Flags:
-        """The riskiest open pairs of the neurons that are not clear yet, at most `size`: [U, N]."""
+    def heat(self, size: int, besides: Flags) -> Flags:
+        """The riskiest open pairs of the neurons that are not clear yet, at most `size`: [U, N].
+
+        Args:
+            besides: pairs that are measured anyway.
+        """
+        wanted = np.zeros_like(self.measured)
+        if size <= 0:
+            return wanted
         standing = self.standing()
         racing = ~(standing.surely_fragile | standing.surely_not)
-        places = np.flatnonzero(racing[:, None] & ~self.measured)
-        riskiest = np.argsort(-self._risk.flat[places], kind="stable")[:size]
-        wanted = np.zeros_like(self.measured)
-        wanted.flat[places[riskiest]] = True
+        places = np.flatnonzero(racing[:, None] & ~(self.measured | besides))
+        if len(places) > size:
+            places = places[np.argpartition(-self._risk.flat[places], size - 1)[:size]]
+        wanted.flat[places] = True
         return wanted
 
     def rest(self, allowance: int, besides: Flags) -> Flags:
@@ -137,21 +145,30 @@ class Race:
         """What is known now."""
         drawn, changed = self._counts(self._scattered & self.measured), self._counts(self._scattered & self.changed)
         rates, most = _rates(drawn.sum(0), changed.sum(0))
+        thin = drawn.sum(0) < FEWEST_DRAWS
         own, own_most = _factors(
             spread=_spread(changed.sum(1), drawn @ rates),
             found=self.changed.sum(1),
             expected=self._counts(self.measured) @ rates,
         )
-        losses, gains = ((self.changed & side).sum(1) for side in (self._right, ~self._right))
-        open_losses, open_gains = (self._counts(~self.measured & side) for side in (self._right, ~self._right))
-        return Standing(
-            losses,
-            gains,
-            np.minimum(own * (open_losses @ rates), open_losses.sum(1)),
-            np.minimum(own * (open_gains @ rates), open_gains.sum(1)),
-            losses + _most(own_most * (open_losses @ most), open_losses.sum(1)),
-            gains + _most(own_most * (open_gains @ most), open_gains.sum(1)),
-        )
+        sides = [self._side(side, rates, most, own, own_most, thin) for side in (self._right, ~self._right)]
+        (losses, expected_losses, most_losses), (gains, expected_gains, most_gains) = sides
+        return Standing(losses, gains, expected_losses, expected_gains, most_losses, most_gains)
+
+    def _side(
+        self, side: Flags, rates: Floats, most: Floats, own: Floats, own_most: Floats, thin: Flags
+    ) -> tuple[Counts, Floats, Counts]:
+        """Changes found, expected beside them, and at most, among the images of one side [N]: [U] each.
+
+        Where too few random pairs of a stratum were measured, the estimate itself says what to expect.
+        """
+        found = (self.changed & side).sum(1)
+        free = ~self.measured & side
+        pairs = self._counts(free)
+        bound = found + _most(own_most * (pairs @ most), pairs.sum(1))
+        foreseen = (free & thin[self._stratum] & (self._risk > 1) & np.isfinite(self._risk)).sum(1)
+        expected = own * (pairs @ np.where(thin, 0.0, rates)) + foreseen
+        return found, np.minimum(expected, bound - found), bound
 
     def _counts(self, pairs: Flags) -> Counts:
         """How many of some pairs each neuron has in each stratum: [U, strata]."""

@@ -41,6 +41,9 @@ class ScaledLayer(Record):
     robust: int
     null: int
     scales: tuple[float, ...] = Field(description="of each neuron, with the chosen strengths; 1 leaves it as it was")
+    rounded_to: tuple[str, ...] = Field(
+        default=(), description="shorter types, e.g. float16, in which the file keeps the weights; judged as rounded"
+    )
 
 
 class Change(Record):

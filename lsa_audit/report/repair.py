@@ -76,7 +76,8 @@ def sentence(repair: Repair) -> str:
     floor = text.percent(repair.max_clean_drop)
     if repair.outcome == "helped":
         kept = f"no more clean {named} was lost than the {floor} that are allowed"
-        return f"Significantly more images are right under every attack that judges, and {kept}: {figures}."
+        alone = "" if len(attacked) > 1 else " Only one attack judged, so gradient masking cannot be ruled out."
+        return f"Significantly more images are right under every attack that judges, and {kept}: {figures}.{alone}"
     if repair.outcome == "masked":
         first = text.name(attacked[0].id)
         return (

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -350,3 +351,74 @@ def test_stored_images_are_verified_and_one_changed_pixel_is_found(here, capsys)
     arrays[name][3, 0, 2, 2] += 1 if arrays[name].dtype == np.uint8 else 1e-3
     np.savez_compressed(path, **arrays)
     assert main(["verify", "run"]) == 1
+
+
+INSIDE = ["scan", "digits-cnn", "--data", "digits", *FAST, "--out", "run"]
+
+
+def record_of(*arguments: str) -> dict[str, Any]:
+    """What a scan with these options wrote; the neurons of one layer are dropped unless they say otherwise."""
+    assert main([*INSIDE, "--neurons", "conv1", *arguments]) == 0
+    return json.loads(Path("run/record.json").read_text())
+
+
+@pytest.mark.parametrize(("text", "budget"), [("none", None), ("12", 12.0), ("25/2", 12.5), ("1e3", 1000.0)])
+def test_a_budget_is_a_number_of_forwards_or_none(here, text, budget):
+    record = record_of("--budget", text, "--probe", "none")
+    assert record["settings"]["budget"] == record["screening"]["budget"] == budget
+    assert budget is None or record["screening"]["spent"] <= budget
+
+
+def test_options_of_dropping_come_into_the_record_and_the_report(here):
+    record = record_of("--neurons", "conv1,linear", "--drop-value", "mean")
+    assert [(table["layer"], table["drop_value"]) for table in record["neurons"]] == [
+        ("conv1", "mean"),
+        ("linear", "mean"),
+    ]
+    page = (here / "run/report.md").read_text()
+    assert "its mean" in page
+
+
+def test_no_neurons_and_no_probes(here):
+    record = record_of("--neurons", "none", "--probe", "none")
+    assert (record["neurons"], record["screening"], record["patching"], record["filters"]) == ([], None, None, None)
+    assert record["skipped"] == []
+
+
+@pytest.mark.parametrize("probes", [["--probe", "patching", "--probe", "filters"], ["--probe", "patching, filters"]])
+def test_both_probes_run(here, probes):
+    (here / "few.yaml").write_text("filter_samples: 3\n")
+    command = [*INSIDE, "--profile", "few.yaml", "--neurons", "none", "--layers", "linear"]
+    assert main([*command, *probes]) == 0
+    record = json.loads((here / "run/record.json").read_text())
+    assert [layer["layer"] for layer in record["patching"]["layers"]] == ["linear"]
+    assert (record["filters"]["samples"], record["filters"]["layers"][0]["layer"]) == (3, "linear")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--budget", "0"], "budget"),
+        (["--budget", "-1"], "budget"),
+        (["--budget", "nan"], "budget"),
+        (["--budget", "inf"], "budget"),
+        (["--budget", "abc"], "--budget abc is not a number"),
+        (["--budget", "1/0"], "--budget 1/0 is not a number"),
+        (["--budget", ""], "is not a number"),
+        (["--drop-value", "median"], "'zero' or 'mean'"),
+        (["--probe", "pathcing"], "'patching' or 'filters'"),
+        (["--probe", "none", "--probe", "filters"], "'patching' or 'filters'"),
+        (["--neurons", "conv9"], "the nearest are conv"),
+        (["--neurons", "conv1,lienar"], "lienar"),
+        (["--neurons", ""], "neurons"),
+    ],
+)
+def test_bad_options_of_dropping_are_one_line_and_nothing_is_attacked(here, capsys, arguments, message, monkeypatch):
+    monkeypatch.setattr("lsa_audit.audit.attack_and_measure", lambda *_a, **_k: pytest.fail("attacked"))
+    assert main([*INSIDE, *arguments]) == 2
+    streams = capsys.readouterr()
+    last = streams.err.splitlines()[-1]
+    assert last.startswith("lsa-audit: error: ")
+    assert message in last
+    assert streams.out == ""
+    assert list(here.iterdir()) == []

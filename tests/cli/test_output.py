@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +54,44 @@ def test_two_runs_in_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
 def test_preparing_leaves_nothing_but_the_parent(tmp_path):
     RunFolder.prepare(tmp_path / "new" / "run", "m", "d")
     assert [entry.name for entry in tmp_path.rglob("*")] == ["new"]
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.symlink_to(path.parent / "other")])
+def test_an_empty_folder_is_filled_and_not_replaced(tmp_path, make):
+    (tmp_path / "other").mkdir()
+    make(tmp_path / "out")
+    (tmp_path / "out").chmod(0o750)
+    place = (tmp_path / "out").stat().st_ino
+    assert RunFolder.prepare(tmp_path / "out", "m", "d").write_files({"a.txt": b"one"}) == tmp_path / "out"
+    assert ((tmp_path / "out").stat().st_ino, stat.S_IMODE((tmp_path / "out").stat().st_mode)) == (place, 0o750)
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["a.txt"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["other", "out"]
+
+
+def test_the_current_folder_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    RunFolder.prepare(Path(), "m", "d").write_files({"a.txt": b"one"})
+    assert Path("a.txt").read_bytes() == b"one"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_new_folder_has_ordinary_rights(tmp_path):
+    (tmp_path / "plain").mkdir()
+    RunFolder.prepare(tmp_path / "out", "m", "d").write_files({"a.txt": b"one"})
+    rights = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("out", "plain")]
+    assert rights[0] == rights[1]
+
+
+def test_a_name_that_no_folder_can_have_is_no_internal_error(tmp_path):
+    with pytest.raises(OutputError, match="too long"):
+        RunFolder.prepare(tmp_path / ("x" * 300), "m", "d")
+
+
+def test_when_interrupted_nothing_is_left(tmp_path, monkeypatch):
+    def interrupted(_descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        RunFolder.prepare(tmp_path / "out", "m", "d").write_files({"a.txt": b"one"})
+    assert list(tmp_path.iterdir()) == []

@@ -12,9 +12,10 @@ import torch
 import typer
 from torch import nn
 
+from lsa_audit.__main__ import main
 from lsa_audit.audit import audit, make_profile
 from lsa_audit.cli.output import RunFolder
-from lsa_audit.cli.repair import command
+from lsa_audit.cli.repair import _share, command
 from lsa_audit.errors import UnsafeError, UsageError
 from lsa_audit.progress import Silent
 from lsa_audit.records import AuditRecord, DropEffect, Neuron, NeuronTable
@@ -220,3 +221,112 @@ def test_names_from_a_hostile_record_are_escaped(run, folder, capsys):
 def test_importing_leaves_torch_out():
     code = "import sys, lsa_audit.cli.repair; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--max-clean-drop", "nan"), "--max-clean-drop"),
+        (("--max-clean-drop", "-1"), "--max-clean-drop"),
+        (("--max-clean-drop", "2"), "--max-clean-drop"),
+        (("--max-clean-drop", "inf"), "--max-clean-drop"),
+        (("--samples", "2"), "--samples"),
+        (("--passes", "0"), "--passes"),
+        (("--attack", "pgd,pgd"), "would run twice"),
+        (("--attack", "cw-l2"), "has no linf form"),
+        (("--batch-size", "0"), "batch_size"),
+    ],
+    ids=str,
+)
+def test_wrong_options_are_usage_errors_and_nothing_is_written(run, folder, capsys, arguments, said):
+    assert main(["repair", "net.pt", "--record", str(run), "--out", "fixed", *arguments]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert not (folder / "fixed").exists()
+
+
+def test_no_number_is_no_share():
+    with pytest.raises(UsageError, match="nan is no share"):
+        _share(float("nan"))
+    assert _share(0.5) == 0.5
+
+
+def _double(record):
+    record["neurons"] *= 2
+
+
+def _last_twice(record):
+    record["neurons"][0]["neurons"][5]["neuron_index"] = 4
+
+
+def _out_of_range(record):
+    record["neurons"][0]["neurons"][0]["neuron_index"] = 10**9
+
+
+def _elsewhere(record):
+    record["neurons"][0]["perturbation"] = "pgd@linf-0.2"
+
+
+def _no_epsilon(record):
+    record["attacks"][0]["perturbation"]["epsilon"] = float("nan")
+
+
+def _all_epsilon(record):
+    record["attacks"][0]["perturbation"]["epsilon"] = float("inf")
+
+
+def _unknown_setting(record):
+    record["settings"]["colour"] = "red"
+
+
+def _fewer_images(record):
+    record["data"]["samples"] = -1
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_double, "two neuron tables of one layer"),
+        (_last_twice, "does not fit its 6 neurons"),
+        (_out_of_range, "does not fit its 6 neurons"),
+        (_elsewhere, "holds no such attack"),
+        (_no_epsilon, "epsilon nan is not a distance"),
+        (_all_epsilon, "epsilon inf is not a distance"),
+        (_unknown_setting, "colour is not a setting"),
+        (_fewer_images, "image_ids is"),
+    ],
+)
+def test_a_damaged_record_is_refused_in_one_line(run, folder, capsys, damage, said):
+    content = json.loads((run / "record.json").read_text())
+    damage(content)
+    (run / "record.json").write_text(json.dumps(content))
+    assert main(["repair", "net.pt", "--record", str(run), "--out", "fixed"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert not (folder / "fixed").exists()
+
+
+def test_three_images_are_enough_to_run(run, folder):
+    assert called("net.pt", "--record", run, "--out", "fixed", "--attack", "pgd", "--samples", 3) == 0
+    found = json.loads((folder / "fixed" / "repair.json").read_text())
+    assert (found["choosing"]["samples"], found["judging"]["samples"]) == (1, 2)
+
+
+def test_a_copy_of_the_data_under_another_name_gives_no_used_image(run, folder):
+    (folder / "data.npz").rename(folder / "copy.npz")
+    used = {str(name) for name in np.load(run / "evidence.npz")["image_ids"]}
+    assert called("net.pt", "--record", run, "--data", "copy.npz", "--out", "fixed", "--attack", "pgd") == 0
+    found = json.loads((folder / "fixed" / "repair.json").read_text())
+    assert found["choosing"]["samples"] + found["judging"]["samples"] == 600 - len(used)
+
+
+def test_when_interrupted_nothing_is_written(run, folder, monkeypatch, capsys):
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lsa_audit.harden.repair.try_all", interrupted)
+    before = {entry.name for entry in folder.iterdir()}
+    assert main(["repair", "net.pt", "--record", str(run), "--out", "fixed"]) == 130
+    assert {entry.name for entry in folder.iterdir()} == before

@@ -244,3 +244,11 @@ def test_an_onnx_file_keeps_its_weights():
     made = {layer.info.op: names[layer.info.name] for layer in graph.layers}
     assert made["conv2d"] == "conv.weight"
     assert made["linear"] == "fc.weight"
+
+
+@pytest.mark.parametrize("hooks", [False, True])
+def test_a_norm_over_several_dimensions_has_no_weights_of_its_neurons(hooks: bool):
+    # As many columns as channels: the sizes alone would not tell.
+    network = Net(chain, (4, 4, 4), c=nn.Conv2d(4, 4, 1), n=nn.LayerNorm((4, 4, 4), bias=False))
+    names = found(walked(network, hooks=hooks), network, "drop_site")
+    assert {layer: weight for layer, weight in names.items() if weight} == {"c": "c.weight"}

@@ -70,7 +70,14 @@ def test_enough_is_loaded_whatever_the_scan_used():
 
 
 def test_the_same_data_is_known_wherever_it_lies():
-    scanned = describe(dataset(10))
-    assert is_same_data(dataset(5, total=10), scanned)
-    assert not is_same_data(dataset(5, name="others", total=10), scanned)
-    assert not is_same_data(dataset(5, total=11), scanned)
+    scanned, used = describe(dataset(10)), [str(place) for place in range(10)]
+    assert is_same_data(dataset(5, total=10), scanned, used)
+    assert is_same_data(dataset(10, name="a copy"), scanned, used)
+    assert not is_same_data(dataset(10, name="a copy"), scanned, used[:9])
+    assert not is_same_data(dataset(5, name="others", total=10), scanned, used)
+
+
+def test_data_that_have_grown_are_the_same_and_smaller_ones_are_not():
+    scanned, used = describe(dataset(10)), [str(place) for place in range(10)]
+    assert is_same_data(dataset(12), scanned, used)
+    assert not is_same_data(dataset(8), scanned, used)

@@ -214,3 +214,43 @@ def test_the_models_own_predictions_as_labels(run, folder):
     found = repaired(run, folder, settings={"labels": "self"}, samples=150, attacks=("pgd",)).record
     assert found.changes[0].before.value == 1.0
     assert found.accuracy_name == "prediction stability"
+
+
+class Listening(Silent):
+    """Adds up what the stages say of themselves."""
+
+    def __init__(self):
+        self.totals, self.done, self.lines = [], [], []
+
+    def stage(self, name, total):
+        self.totals.append(total)
+        self.done.append(0)
+
+    def advance(self, units):
+        self.done[-1] += units
+
+    def message(self, text):
+        self.lines.append(text)
+
+
+def test_the_progress_adds_up_and_tells_the_plan_and_every_pair(run, folder):
+    heard = Listening()
+    wishes = Wishes(samples=90, attacks=("pgd",))
+    repair(run.record, run.evidence, make_profile({"run": run.settings}), str(folder / "weak.pt"), wishes, heard)
+    assert heard.done == heard.totals
+    assert heard.lines[0] == f"attacks: {PGD} (10 steps, runs: 1)"
+    assert len(heard.lines) == 1 + 16
+    assert heard.lines[1].startswith("fragile up 0, robust down 0: clean ")
+
+
+def test_a_format_that_cannot_hold_the_change_is_told_before_the_attacks(run, folder, monkeypatch):
+    def refused(*_arguments):
+        raise ModelError("no", "")
+
+    def attacked(*_arguments):
+        raise AssertionError("attacked")
+
+    monkeypatch.setattr(repairing, "fitted_to_file", refused)
+    monkeypatch.setattr(repairing, "try_all", attacked)
+    with pytest.raises(ModelError):
+        repaired(run, folder, samples=60)

@@ -104,6 +104,7 @@ NOTHING = {"outcome": "nothing-chosen", "chosen": NONE, "changes": (), "file": N
     ("changes", "said"),
     [
         ({}, "The repair helped."),
+        ({"changes": record().changes[:2]}, "gradient masking cannot be ruled out"),
         ({"outcome": "not-helped"}, "no significant gain"),
         ({"outcome": "harmed"}, "Significantly fewer images are right"),
         ({"outcome": "masked"}, "gradient masking"),
@@ -143,3 +144,11 @@ def test_without_figures_there_is_no_empty_section():
 
 def test_json_holds_all_of_it():
     assert Repair.model_validate_json(to_json(record())) == record()
+
+
+def test_rounded_weights_are_named_where_there_are_any():
+    (layer,) = record().layers
+    rounded = record(layers=(layer.model_copy(update={"rounded_to": ("float16",)}),))
+    assert "rounded to float16" in to_markdown(rounded)
+    assert "rounded to" not in to_markdown(record())
+    assert "cannot be ruled out" not in "\n".join(summary(record()))

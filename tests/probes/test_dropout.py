@@ -10,8 +10,10 @@ import pytest
 import torch
 from scipy import stats
 
+from lsa_audit.graph.suffix import Suffix
 from lsa_audit.graph.walker import walk
-from lsa_audit.probes.costs import Plan, plan
+from lsa_audit.probes import costs
+from lsa_audit.probes.costs import Plan, pass_cost, plan
 from lsa_audit.probes.dropout import LayerDropout, drop_all, first_layer
 from lsa_audit.probes.measures import verdicts
 from lsa_audit.probes.neuron_table import neuron_class, neuron_table
@@ -181,23 +183,57 @@ def test_layers_are_measured_together_as_alone(scene):
         assert neuron_table(layer, dropout, survey, "x", "zero", 0) == alone
 
 
+def planned_layer(share, pairs=10_000, *, graph=True):
+    return SimpleNamespace(pairs=pairs, share=share, rerun=SimpleNamespace(exact_suffix=graph))
+
+
 def test_a_budget_is_kept():
     """Two layers, one of which costs next to nothing behind it."""
-    heavy, light = (SimpleNamespace(pairs=100 * 2 * 50, share=share) for share in (0.9, 0.001))
-    assert plan([heavy, light], None, 50) == plan([heavy, light], 1000.0, 50) == Plan((10_000, 10_000), 1)
+    layers = [planned_layer(0.9), planned_layer(0.001)]
+    everything = Plan((10_000, 10_000), 1, (range(2),))
+    assert plan(layers, None, 50) == plan(layers, 1000.0, 50) == everything
     for budget in (0.5, 6.0, 30.0, 100.0, 180.0):
-        found = plan([heavy, light], budget, 50)
-        spent = found.allowances[0] * 0.9 + found.allowances[1] * 0.001 + found.passes * 2 * 50
-        assert spent <= max(budget * 50, found.passes * 2 * 50)
-        assert 2 <= found.passes <= 8
+        found = plan(layers, budget, 50)
+        spent = found.allowances[0] * 0.9 + found.allowances[1] * 0.001 + found.passes * pass_cost(layers, 50)
+        assert spent <= max(budget * 50, 2 * 50)
+        assert 1 <= found.passes <= 8
         if budget >= 6:
             assert spent >= 0.98 * budget * 50
-            assert found.allowances[1] == light.pairs
+            assert found.allowances[1] == 10_000
+
+
+def test_a_model_without_a_graph_runs_nothing_before_its_layers():
+    layers = [planned_layer(1.0, graph=False)]
+    assert pass_cost(layers, 50) == 0
+    assert plan(layers, 30.0, 50).allowances == (1500,)
+
+
+def test_layers_of_many_pairs_share_no_passes(monkeypatch):
+    monkeypatch.setattr(costs, "GROUP_PAIRS", 25_000)
+    layers = [planned_layer(0.5), planned_layer(0.5), planned_layer(0.5), planned_layer(0.5, pairs=40_000)]
+    found = plan(layers, None, 50)
+    assert found.groups == (range(2), range(2, 3), range(3, 4))
+    limited = plan(layers, 60.0, 50)
+    spent = sum(limited.allowances) * 0.5 + limited.passes * 3 * pass_cost(layers, 50)
+    assert 0.98 * 60 * 50 <= spent <= 60 * 50
 
 
 def test_a_layer_that_costs_nothing_behind_it_is_measured_whole_on_any_budget():
-    last = SimpleNamespace(pairs=1000, share=0.0)
-    assert [plan([last], budget, 50).allowances for budget in (0.01, 1.0, 2.0)] == [(1000,)] * 3
+    assert plan([planned_layer(0.0)], 1.0, 50).allowances == (10_000,)
+
+
+def test_whole_neurons_are_dropped_where_copies_cannot_be_stacked(scene, monkeypatch):
+    monkeypatch.setattr(Suffix, "_probe", lambda self, images: False)
+    dropout, table = dropped(scene, batch=7, allowance=150)
+    clean, adversarial = (race.measured for race in dropout.races)
+    for measured in (clean, adversarial):
+        assert set(measured.sum(1)) == {0, SAMPLES}
+        assert measured.sum() == 72
+    assert dropout.ran >= dropout.measured.sum()
+    _, exact = dropped(scene)
+    for found, expected in zip(table.neurons, exact.neurons, strict=True):
+        if found.clean.measured:
+            assert (found.clean.losses, found.clean.gains) == (expected.clean.losses, expected.clean.gains)
 
 
 def test_a_layer_without_neurons_is_refused(scene):

@@ -33,7 +33,7 @@ def exact_fragile(right, without):
 
 
 def _heat(race, parts, left):
-    return race.heat(left // parts)
+    return race.heat(left // parts, np.zeros_like(race.measured))
 
 
 def _rest(race, besides, left):
@@ -90,7 +90,7 @@ def test_a_race_that_measured_everything_knows_everything():
     assert standing.losses.tolist() == standing.most_losses.tolist() == (right & ~without).sum(1).tolist()
     assert standing.drop.tolist() == ((right & ~without).sum(1) - (~right & without).sum(1)).tolist()
     assert (standing.surely_fragile ^ standing.surely_not).all()
-    assert not race.heat(10**9).any()
+    assert not race.heat(10**9, np.zeros_like(race.measured)).any()
     assert not race.rest(10**9, np.zeros_like(race.measured)).any()
 
 
@@ -103,6 +103,13 @@ def test_nothing_measured_bounds_nothing():
     assert not (standing.surely_fragile | standing.surely_not).any()
 
 
+def test_without_random_draws_the_estimates_say_what_to_expect():
+    risk, right, _ = made_up(1)
+    standing = Race(risk, right, 0).standing()
+    assert standing.expected_losses == pytest.approx(((risk > 1) & right).sum(1))
+    assert standing.expected_gains == pytest.approx(((risk > 1) & ~right).sum(1))
+
+
 def test_neurons_that_are_clear_leave_the_race():
     race, right, without = raced(2, NEURONS * IMAGES)
     assert race.measured.all()
@@ -110,7 +117,7 @@ def test_neurons_that_are_clear_leave_the_race():
     race = Race(risk, right, 2)
     race.store(race.start(NEURONS * IMAGES), without)
     spent = []
-    while (wanted := race.heat(500)).any():
+    while (wanted := race.heat(500, np.zeros_like(race.measured))).any():
         race.store(wanted, without)
         spent.append(int(wanted.sum()))
     standing = race.standing()
@@ -134,7 +141,7 @@ def test_unknown_risks_come_first():
     risk = np.full((1, 10), 0.1, dtype=np.float32)
     risk[0, 1] = np.nan
     race = Race(risk, np.ones(10, np.bool_), 0)
-    assert np.flatnonzero(race.heat(1)[0]).tolist() == [1]
+    assert np.flatnonzero(race.heat(1, np.zeros_like(race.measured))[0]).tolist() == [1]
 
 
 def test_the_same_seed_draws_the_same_pairs():

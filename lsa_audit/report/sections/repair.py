@@ -158,6 +158,9 @@ def _file(repair: Repair) -> Iterator[tuple[str, str]]:
     yield "repaired file", text.name(repair.file.name)
     yield "repaired file sha256", text.digest(repair.file.sha256)
     yield "its logits, loaded again, differ by", f"{text.number(repair.file.difference)} of the largest"
+    types = sorted({kind for entry in repair.layers for kind in entry.rounded_to})
+    if types:
+        yield "scaled weights", f"rounded to {', '.join(map(text.name, types))}, as the file keeps them, then judged"
 
 
 def _data(data: DataInfo) -> tuple[tuple[str, str], ...]:
