@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,9 +27,9 @@ from .networks import (
     model_of,
     randomise,
 )
+from .walking import close, walked
 
 COUNT = 5
-TOLERANCE = 1e-5
 
 
 class Towers(nn.Module):
@@ -65,14 +64,6 @@ class Transposed(nn.Module):
         return self.head(torch.relu(self.inner(x).transpose(0, 1)).transpose(0, 1))
 
 
-@functools.cache
-def walked(network: type[nn.Module]) -> tuple[Graph, dict[str, Layer]]:
-    torch.manual_seed(0)
-    built = network()
-    graph = walk(model_of(randomise(built).requires_grad_(False)), images_for(built))
-    return graph, {layer.info.name: layer for layer in graph.layers}
-
-
 def pictures(network: Any, count: int = COUNT) -> tuple[Tensor, Tensor]:
     return images_for(network, count, seed=4), images_for(network, count, seed=5)
 
@@ -96,12 +87,6 @@ def whole(graph: Graph, patch: Patch, images: Tensor, adversarial: Tensor) -> Te
     with torch.no_grad():
         taps.run(graph, images, {name: read}, at="drop_site")
         return taps.run(graph, adversarial, {name: write}, at="drop_site")
-
-
-def close(found: Tensor, expected: Tensor) -> bool:
-    """For each image [K], relative to its largest logit; the verdict is the same."""
-    error = (found - expected).abs().amax(-1) / expected.abs().amax(-1)
-    return bool((error <= TOLERANCE).all()) and torch.equal(found.argmax(-1), expected.argmax(-1))
 
 
 def some(layer: Layer) -> Neurons:

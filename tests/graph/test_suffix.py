@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from typing import Any
 
@@ -31,9 +30,9 @@ from .networks import (
     model_of,
     randomise,
 )
+from .walking import close, walked
 
 COUNT = 5
-TOLERANCE = 1e-5
 
 
 class SideInputs(nn.Module):
@@ -120,26 +119,12 @@ class Numbered(nn.Module):
         return self.head(hidden + 0 * hidden * torch.arange(len(x)).view(-1, 1))
 
 
-@functools.cache
-def walked(network: type[nn.Module]) -> tuple[Graph, dict[str, Layer]]:
-    torch.manual_seed(0)
-    built = network()
-    graph = walk(model_of(randomise(built).requires_grad_(False)), images_for(built))
-    return graph, {layer.info.name: layer for layer in graph.layers}
-
-
 def whole(graph: Graph, layer: Layer, images: Tensor, neuron: int, fill: float) -> Tensor:
     def drop(value: Tensor) -> Tensor:
         return taps.with_neuron(layer, value, neuron, fill)
 
     with torch.no_grad():
         return taps.run(graph, images, {layer.info.name: drop}, at="drop_site")
-
-
-def close(found: Tensor, expected: Tensor) -> bool:
-    """For each image [K], relative to its largest logit; the verdict is the same."""
-    error = (found - expected).abs().amax(-1) / expected.abs().amax(-1)
-    return bool((error <= TOLERANCE).all()) and torch.equal(found.argmax(-1), expected.argmax(-1))
 
 
 def check(graph: Graph, layer: Layer, images: Tensor, most: int, limit_bytes: int | None = None) -> Rerun:
