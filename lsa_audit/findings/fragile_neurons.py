@@ -39,7 +39,7 @@ def _of_network(record: AuditRecord, verdicts: tuple[Targeting, ...]) -> Finding
 
 def _of_layer(record: AuditRecord, table: NeuronTable, verdict: Targeting) -> Finding:
     fragile, estimated = _fragile(table), _estimated(table)
-    parts = [f"{len(fragile)} of {len(table.neurons)} neurons are fragile"]
+    parts = [f"{len(fragile)} of {len(table.neurons)} neurons {'is' if len(fragile) == 1 else 'are'} fragile"]
     if fragile:
         first = max(fragile, key=lambda neuron: neuron.clean.accuracy_drop)
         by_estimate = " by an estimate" if first.clean.measured < table.samples else ""

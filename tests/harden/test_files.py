@@ -43,7 +43,7 @@ def checkpoint_over_a_factory(folder):
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(9, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     torch.save(network.state_dict(), folder / "trained.pth")
-    return ModelRequest(f"{folder}/net.py:make", checkpoint=folder / "trained.pth"), {"trained-repaired.safetensors"}
+    return ModelRequest(f"{folder}/net.py:make", checkpoint=folder / "trained.pth"), {"trained-repaired.pth"}
 
 
 @pytest.mark.parametrize("make", [torchscript, exported, checkpoint_over_a_factory])

@@ -43,7 +43,7 @@ def pack(model: Model, request: ModelRequest) -> Packed:
 
     Weights that have not changed keep their bytes, as does everything else in the file; nothing of it is run but what
     loading runs. Changed ones are written in the type that the file has for them, rounded where that is shorter. A
-    network with a name (built-in, timm, factory) becomes a .safetensors file of its state.
+    network with a name (built-in, timm, factory) and no checkpoint becomes a .safetensors file of its state.
 
     Args:
         model: as `load(request)` returned it, with other values in its parameters and buffers, on any device.
@@ -54,7 +54,8 @@ def pack(model: Model, request: ModelRequest) -> Packed:
 
     Cost: loading the original once more, TorchScript twice; a copy of the file in memory.
     """
-    network = model.module.network
+    network, asked = model.module.network, request
+    request = _as_file(request)
     if is_named(request.spec):
         return Packed(named.pack(network, model.name), named.SUFFIX, _sidecar(request, request.spec))
     path = Path(request.spec)
@@ -64,7 +65,7 @@ def pack(model: Model, request: ModelRequest) -> Packed:
     # A checkpoint that was loaded over the file is itself a change of the file.
     before = load(replace(request, checkpoint=None)).module.network
     edit = Edit(path.name, state_of(before), state_of(network))
-    complete = with_sidecar(request)
+    complete = with_sidecar(request) if asked is request else request
     content = _content(sniff(path, request.limits), edit, complete, before)
     return Packed(content, path.suffix, _sidecar(complete, complete.arch))
 
@@ -76,13 +77,21 @@ def reload_request(request: ModelRequest, path: Path) -> ModelRequest:
         request: the one for the original.
         path: of the new file, its sidecar beside it.
     """
+    request = _as_file(request)
     if is_named(request.spec):
-        return replace(request, spec=str(path), arch=request.spec, checkpoint=None, random_weights=False)
+        return replace(request, spec=str(path), arch=request.spec, random_weights=False)
     trusted = request.trusted
     if request.trusts(sha256(Path(request.spec))):
         # The same code, and other numbers.
         trusted |= {sha256(path)}
     return replace(request, spec=str(path), checkpoint=None, trusted=trusted)
+
+
+def _as_file(request: ModelRequest) -> ModelRequest:
+    """A checkpoint that is loaded over a name is the file that the model comes from."""
+    if request.checkpoint is None or not is_named(request.spec):
+        return request
+    return replace(request, spec=str(request.checkpoint), arch=request.spec, checkpoint=None)
 
 
 def _content(kind: FileKind, edit: Edit, request: ModelRequest, network: nn.Module) -> bytes:

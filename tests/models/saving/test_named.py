@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from lsa_audit.errors import ModelError
 from lsa_audit.models import ModelRequest, load
 from lsa_audit.models.saving import pack
 
-from .files import changed, check_differs, check_same, write
+from .files import changed, check_differs, check_same
 
 
 def test_a_builtin_network_becomes_weights_with_a_sidecar(tmp_path: Path):
@@ -51,13 +50,25 @@ def test_a_factory_is_named_by_the_user_alone(tmp_path: Path):
     assert written.request.arch == request.spec
 
 
-def test_a_checkpoint_over_a_name_is_taken_in(tmp_path: Path):
+def test_a_checkpoint_over_a_name_stays_a_checkpoint(tmp_path: Path):
     state = {name: value + 1 for name, value in load(ModelRequest("moons-mlp")).module.network.state_dict().items()}
-    torch.save(state, tmp_path / "other.pt")
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "other.pt")
+    request = ModelRequest("moons-mlp", checkpoint=tmp_path / "other.pt", mean=(0.5,), std=(0.25,))
+    written = changed(request, tmp_path)
+    check_same(written, torch.rand(3, 2))
+    assert (written.path.suffix, written.packed.sidecar) == (".pt", "mean:\n- 0.5\nstd:\n- 0.25\narch: moons-mlp\n")
+    content = torch.load(written.path, weights_only=True)
+    assert content["epoch"] == 3
+    assert {*content["state_dict"]} == {*state}
+
+
+def test_a_sidecar_that_was_not_asked_for_says_nothing_of_a_checkpoint_over_a_name(tmp_path: Path):
+    torch.save(load(ModelRequest("moons-mlp")).module.network.state_dict(), tmp_path / "other.pt")
+    (tmp_path / "other.yaml").write_text("mean: 0.3\nstd: 0.1\n")
     request = ModelRequest("moons-mlp", checkpoint=tmp_path / "other.pt")
-    written = write(load(request), request, tmp_path)
-    found = load_file(written.path)
-    assert all(torch.equal(found[name], value) for name, value in state.items())
+    written = changed(request, tmp_path)
+    check_same(written, torch.rand(3, 2))
+    assert written.packed.sidecar == "arch: moons-mlp\n"
 
 
 def test_state_that_is_no_tensor_is_refused(monkeypatch: pytest.MonkeyPatch):
