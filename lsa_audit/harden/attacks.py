@@ -38,7 +38,7 @@ def planned(
 
     Raises:
         UsageError: the run has no neuron tables, or an epsilon that is none; a name that is no attack, or an attack
-            that moves a layer.
+            that moves a layer; passes without cascade.
         DataError: the record lacks the attack of its neuron tables.
     """
     if not record.neurons:
@@ -47,6 +47,9 @@ def planned(
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"{unknown[0]} is not an attack that repair can run", f"there are {', '.join(known)}")
+    chosen = tuple(names) or DEFAULT_ATTACKS
+    if passes is not None and "cascade" not in chosen:
+        raise UsageError("passes: no attack here takes it", "add --attack cascade")
     wanted = record.neurons[0].perturbation
     ball = next((entry.perturbation for entry in record.attacks if entry.perturbation.id == wanted), None)
     if ball is None:
@@ -55,7 +58,7 @@ def planned(
     epsilon = parse_epsilon(ball.epsilon, ball.norm)
     given = {entry.name: entry for entry in reversed(profile.attacks)}
     entries = []
-    for name in names or DEFAULT_ATTACKS:
+    for name in chosen:
         changes: dict[str, object] = {"norm": ball.norm, "epsilon": (epsilon,)}
         settings = given.get(name, AttackSettings(name=name))
         if name == "cascade":

@@ -202,6 +202,8 @@ def test_a_run_without_neurons_and_wrong_wishes(run, folder):
         repaired(run, folder, ())
     with pytest.raises(UsageError, match="nosuch is not an attack"):
         repaired(run, folder, attacks=("nosuch",))
+    with pytest.raises(UsageError, match="passes: no attack here takes it"):
+        repaired(run, folder, attacks=("pgd",), passes=100)
     with pytest.raises(UsageError, match="dropped no neurons of out"):
         repaired(run, folder, layers="out")
     with pytest.raises(DataError, match="a layer that the model lacks"):
