@@ -34,7 +34,8 @@ def repaired(run, folder, tables=None, **wishes):
     record = run.record if tables is None else run.record.model_copy(update={"neurons": tables})
     settings = {**run.settings, **wishes.pop("settings", {})}
     subject = str(folder / wishes.pop("subject", "weak.pt"))
-    chosen = Wishes(**{"attacks": ("pgd", "cascade"), "passes": 100, **wishes})
+    passes = {} if "attacks" in wishes else {"passes": 100}
+    chosen = Wishes(**{"attacks": ("pgd", "cascade"), **passes, **wishes})
     return repair(record, run.evidence, make_profile({"run": settings}), subject, chosen, Silent())
 
 
