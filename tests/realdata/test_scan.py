@@ -30,8 +30,11 @@ def test_resnet20_on_cifar10(shared):
     assert by_name["pgd"] < 0.01
     assert by_name["pgd"] < by_name["fgsm"] < 0.35 < 0.6 < by_name["gaussian"]
     assert sum(layer.parameters for layer in record.graph.layers) == record.model.parameters == 269_722
-    (table,) = record.neurons
-    assert (table.layer, len(table.neurons)) == ("conv1", 16)
+    assert len(record.neurons) == 20
+    assert (record.neurons[0].layer, len(record.neurons[0].neurons)) == ("conv1", 16)
+    assert sum(len(table.neurons) for table in record.neurons) == record.screening.neurons == 698
+    assert record.screening.spent <= record.screening.budget == 100
+    assert {layer.layer for layer in record.patching.layers if layer.whole} == {"conv1", "linear"}
     assert next(entry.mvl for entry in record.sustainability if entry.perturbation.startswith("pgd"))
 
 
