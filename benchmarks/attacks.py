@@ -30,7 +30,7 @@ from benchmarks.attacks_peers import CONTESTANTS, SEED, Call
 from benchmarks.attacks_scenes import SUBJECTS, Scene, Subject
 from lsa_audit.attacks.budget import Budget
 from lsa_audit.attacks.norms import inside
-from lsa_audit.cli.output import write_whole
+from lsa_audit.writing import write_whole
 
 PACKAGES = ("torch", "timm", "torchattacks", "foolbox", "adversarial-robustness-toolbox", "pyautoattack")
 

@@ -34,7 +34,9 @@ from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Skipped, Sweep
 from .runtime import batch_size_on, choose_threads, runtime
 from .stages import (
     WALK_IMAGES,
+    Images,
     Scene,
+    Subject,
     attack_and_measure,
     examine,
     in_training,
@@ -88,7 +90,7 @@ def scan(
     named = {"data": data} if isinstance(data, str) else {}
     effective = make_profile({"profile": base, "arguments": {**settings, **named}})
     arrays = None if data is None or isinstance(data, str) else data
-    return audit(model, effective, arrays=arrays, progress=progress or Silent()).record
+    return audit(model, effective, images=arrays, progress=progress or Silent()).record
 
 
 def make_profile(sources: Mapping[str, Mapping[str, Any]]) -> Profile:
@@ -102,15 +104,13 @@ def make_profile(sources: Mapping[str, Mapping[str, Any]]) -> Profile:
     return build(sources, attacks, noises)
 
 
-def audit(
-    subject: str | nn.Module, profile: Profile, *, arrays: tuple[Any, Any] | None = None, progress: Progress
-) -> Audit:
+def audit(subject: Subject, profile: Profile, *, images: Images | None = None, progress: Progress) -> Audit:
     """Run the whole pipeline.
 
     Args:
-        subject: a module, or the spec of a model.
+        subject: a module, a loaded model, or the spec of one.
         profile: what to do.
-        arrays: images and labels, instead of `profile.data`.
+        images: with their labels, instead of `profile.data`.
 
     Raises:
         AuditError: bad input.
@@ -120,7 +120,7 @@ def audit(
     given_in_training = in_training(subject)
     with torch.inference_mode(False), runtime(profile.device, profile.threads) as place:
         progress.stage("load", 0)
-        model, dataset = load(subject, profile, arrays)
+        model, dataset = load(subject, profile, images)
         attack_skips: tuple[Skipped, ...] = ()
         if model.conversion is not None and not model.differentiable:
             planned, attack_skips = without_gradients(planned, model.conversion.opaque)

@@ -62,26 +62,49 @@ class Scene:
             yield part, Batch(images, labels, self.dataset.image_ids[part], right)
 
 
-def load(subject: str | nn.Module, profile: Profile, arrays: tuple[Any, Any] | None = None) -> tuple[Model, Dataset]:
+Subject = str | nn.Module | Model
+"""The spec of a model, a network in memory, or a model that is loaded already."""
+
+Images = tuple[Any, Any] | Dataset
+"""Images and labels in memory, or data that are loaded already."""
+
+
+def load(subject: Subject, profile: Profile, images: Images | None = None) -> tuple[Model, Dataset]:
     """Model and data, fitted to each other: the model has run once on real images.
+
+    Args:
+        images: instead of `profile.data`.
 
     Raises:
         AuditError: either cannot be loaded, or they do not fit.
     """
     model = load_model(subject, profile)
-    wanted = model.preprocessing
-    spec = InputSpec(wanted.input_shape, wanted.channels, wanted.interpolation, wanted.crop_share)
-    request = _data_request(profile)
-    if arrays is not None:
-        dataset = data.from_arrays(*arrays, spec, request)
-    elif profile.data is None:
-        raise UsageError("no data given", "name a data set, a folder or an .npz file with --data, or in the profile")
-    else:
-        dataset = data.load(request, spec)
+    dataset = load_data(model, profile, images)
     return _fitted(model, dataset.images(0, 2)), dataset
 
 
-def load_without_data(subject: str | nn.Module, profile: Profile) -> tuple[Model, Tensor]:
+def load_data(model: Model, profile: Profile, images: Images | None = None) -> Dataset:
+    """The data in the shape that the model wants.
+
+    Args:
+        images: instead of `profile.data`.
+
+    Raises:
+        AuditError: they cannot be loaded, or do not fit.
+    """
+    if isinstance(images, Dataset):
+        return images
+    wanted = model.preprocessing
+    spec = InputSpec(wanted.input_shape, wanted.channels, wanted.interpolation, wanted.crop_share)
+    request = _data_request(profile)
+    if images is not None:
+        return data.from_arrays(*images, spec, request)
+    if profile.data is None:
+        raise UsageError("no data given", "name a data set, a folder or an .npz file with --data, or in the profile")
+    return data.load(request, spec)
+
+
+def load_without_data(subject: Subject, profile: Profile) -> tuple[Model, Tensor]:
     """The model, run once on seeded random pixels, and those images ([WALK_IMAGES, ...]).
 
     Raises:
@@ -101,12 +124,14 @@ def _fitted(model: Model, images: Tensor) -> Model:
         return fit(model, images)
 
 
-def load_model(subject: str | nn.Module, profile: Profile) -> Model:
+def load_model(subject: Subject, profile: Profile) -> Model:
     """The model alone, not yet run.
 
     Raises:
         AuditError: it cannot be loaded.
     """
+    if isinstance(subject, Model):
+        return subject
     if isinstance(subject, nn.Module):
         return models.from_module(subject, mean=profile.mean, std=profile.std, input_shape=_input_shape(profile))
     return models.load(model_request(subject, profile))
@@ -236,7 +261,7 @@ def make_bench(scene: Scene, graph: Graph, planned: Sequence[Perturbation], prof
     return Bench(module, profile.seed, Engine(precision, compiled), views)
 
 
-def in_training(subject: str | nn.Module) -> int:
+def in_training(subject: Subject) -> int:
     """How many layers of a module in memory are in training mode; 0 for a model that is loaded."""
     return sum(child.training for child in subject.modules()) if isinstance(subject, nn.Module) else 0
 

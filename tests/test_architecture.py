@@ -39,6 +39,8 @@ ALLOWED: dict[str, set[str]] = {
     "statistics": {"errors", "records"},
     "targeting": {"records", "statistics"},
     "progress": set(),
+    "writing": {"errors"},
+    "parallel": LEAVES,
     "runtime": LEAVES,
     "profile": LEAVES,
     "findings": LEAVES,
@@ -57,10 +59,13 @@ ALLOWED: dict[str, set[str]] = {
     "runs": LEAVES | {"report"},
     "verification": LEAVES | STAGES | {"runs"},
     "audit": LEAVES | STAGES,
-    "harden": LEAVES | STAGES | {"runs"},
+    "harden": LEAVES | STAGES | {"runs", "parallel", "writing"},
+    "hardening": LEAVES | STAGES | {"audit", "harden", "parallel", "writing"},
+    "latest": {"errors", "records", "runs"},
     "doctor": {"errors"},
     "cli": LEAVES
-    | {"profile", "audit", "attacks", "data", "findings", "report", "doctor", "runs", "verification", "harden"},
+    | {"profile", "audit", "attacks", "data", "findings", "report", "doctor", "runs", "verification", "harden"}
+    | {"writing", "hardening", "latest", "progress"},
 }
 
 

@@ -145,7 +145,7 @@ def test_patching_tells_what_returns_for_each_layer_and_for_groups_of_dropped_ne
 
 def test_record_and_evidence_survive_a_round_trip():
     profile = make_profile({"test": {**SETTINGS, **EVERYTHING, "epsilon": [0.3], "drop_value": "mean"}})
-    result = audit(small(), profile, arrays=answered(small()), progress=Silent())
+    result = audit(small(), profile, images=answered(small()), progress=Silent())
     text = result.record.model_dump_json()
     assert AuditRecord.model_validate_json(text) == result.record
     plain = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

@@ -50,7 +50,7 @@ def again(run: Audit, subject="digits-cnn", arrays=None, evidence=None, record=N
 
 def in_memory(network: nn.Module, arrays) -> Audit:
     changes = {"data": None, "samples": None, "epsilon": [0, 0.1], "attacks": ["fgsm"], "labels": "self", "noises": []}
-    return audit(network, make_profile({"test": {**SETTINGS, **changes}}), arrays=arrays, progress=Silent())
+    return audit(network, make_profile({"test": {**SETTINGS, **changes}}), images=arrays, progress=Silent())
 
 
 def told(found):

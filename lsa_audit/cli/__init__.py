@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import demo, doctor, explain, init, layers, listing, repair, scan, verify
+from . import demo, doctor, explain, harden, init, layers, listing, repair, scan, verify
 
 app = typer.Typer(
     name="lsa-audit",
@@ -21,6 +21,7 @@ app.command("scan")(scan.command)
 app.command("layers")(layers.command)
 app.command("verify")(verify.command)
 app.command("repair")(repair.command)
+app.command("harden")(harden.command)
 app.command("demo")(demo.command)
 app.command("init")(init.command)
 app.command("list")(listing.command)

@@ -16,7 +16,7 @@ def command(
 ) -> int:
     """Write a profile with every setting, its default and what it means."""
     from ..profile import presets
-    from .output import write_whole
+    from ..writing import write_whole
 
     if path.exists() and not force:
         raise UsageError(f"{path} exists", "name another file, or replace it with --force")

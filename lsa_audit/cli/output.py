@@ -1,13 +1,13 @@
-"""Files appear whole or not at all: everything is written under another name first, then renamed."""
+"""The folder of one command: it appears whole or not at all, written under another name first, then renamed."""
 
 from __future__ import annotations
 
 import io
 import itertools
-import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,33 +16,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import OutputError, UsageError
 from ..records import AuditRecord
 from ..runs import EVIDENCE_NAME, RECORD_NAME
+from ..writing import write_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is seen complete or not at all.
-
-    Raises:
-        OutputError: it cannot be written; what was there before is unchanged.
-    """
-    handle, name = -1, ""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # mkstemp makes files for their owner alone; a report has the rights of any other new file.
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except OSError as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", "free space or name another place"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -74,29 +51,60 @@ class RunFolder:
             with _beside(path):
                 pass
         except OSError as error:
-            raise OutputError(
-                f"cannot write to {path}: {error.strerror or error}", "name another folder with --out"
-            ) from None
+            raise _unwritable(path, error) from None
         return cls(path)
+
+    @classmethod
+    def begun(cls, path: Path, needed: str) -> RunFolder:
+        """The folder of work that was cut, to go on in it.
+
+        Args:
+            needed: name of the file that must be there.
+
+        Raises:
+            UsageError: it is not.
+            OutputError: nothing can be written there.
+        """
+        try:
+            if not (path / needed).is_file():
+                raise UsageError(f"{path} holds no {needed}", "name the folder of the training that was stopped")
+            with _beside(path):
+                pass
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        return cls(path)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """The folder from now on, for work that leaves files in it as it goes; a new one that stays empty goes away.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        is_new = not self.path.exists()
+        try:
+            self.path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.path, error) from None
+        try:
+            yield
+        finally:
+            if is_new:
+                with suppress(OSError):
+                    self.path.rmdir()
 
     def write(self, record: AuditRecord, evidence: Mapping[str, NDArray[Any]]) -> Path:
         """Render and write a scan: `record.json` and `evidence.npz` are the run, the rest is rendered from the record.
 
         Returns, Raises: as `write_files`.
         """
-        from ..report import FORMATS
-
-        files: dict[str, bytes] = {EVIDENCE_NAME: _npz(evidence)}
-        for name, render in FORMATS.values():
-            rendered = render(record)
-            files[name] = rendered.encode() if isinstance(rendered, str) else rendered
-        return self.write_files(files)
+        return self.write_files(run_files(record, evidence))
 
     def write_files(self, files: Mapping[str, bytes]) -> Path:
         """Write everything; a new folder appears in one step, an existing one gets its files one by one.
 
         Args:
-            files: name -> content.
+            files: name -> content; a name may lie in one folder below. They are put in place in this order.
 
         Returns:
             The folder.
@@ -109,6 +117,7 @@ class RunFolder:
                 fresh = Path(holder) / "run"
                 fresh.mkdir()
                 for name, content in files.items():
+                    (fresh / name).parent.mkdir(exist_ok=True)
                     write_whole(fresh / name, content)
                 self._put_in_place(fresh, files)
         except OSError as error:
@@ -121,8 +130,24 @@ class RunFolder:
         if not self.path.exists():
             fresh.replace(self.path)
             return
-        for name in sorted(files, key=lambda name: name == RECORD_NAME):
+        for name in files:
+            (self.path / name).parent.mkdir(exist_ok=True)
             (fresh / name).replace(self.path / name)
+
+
+def run_files(record: AuditRecord, evidence: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
+    """The files of a scan, name -> content; the record, by which a run is known, comes last."""
+    from ..report import FORMATS
+
+    files: dict[str, bytes] = {EVIDENCE_NAME: _npz(evidence)}
+    for name, render in FORMATS.values():
+        rendered = render(record)
+        files[name] = rendered.encode() if isinstance(rendered, str) else rendered
+    return dict(sorted(files.items(), key=lambda entry: entry[0] == RECORD_NAME))
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write to {path}: {error.strerror or error}", "name another folder with --out")
 
 
 def _beside(path: Path) -> tempfile.TemporaryDirectory[str]:
@@ -148,9 +173,3 @@ def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -91,6 +91,13 @@ class Trainee:
         values = {name: per_image(self.layers[name], value, len(images)) for name, value in raw.items()}
         return Seen(cast(Tensor, outputs[0]) if logits else None, values)
 
+    def logits(self, images: Tensor, *, visitors: Mapping[str, Visitor] | None = None) -> Tensor:
+        """The logits [N, K] as in evaluation; see `forward`."""
+        logits = self.forward(images, visitors=visitors).logits
+        if logits is None:
+            raise TypeError("a forward gave no logits")
+        return logits
+
     def _visited(
         self, images: Tensor, training: bool, wanted: tuple[str, ...], visitors: Mapping[str, Visitor]
     ) -> Seen:

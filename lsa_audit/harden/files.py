@@ -1,4 +1,4 @@
-"""The repaired model as a file, loaded again before anybody gets it."""
+"""The changed model as a file, loaded again before anybody gets it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ from ..models.state import preserved
 from ..records.repair import RepairedFile, Strengths
 from .scaling import Fold, change, scaled
 
-SUFFIX = "-repaired"
+Made = Literal["repaired", "hardened"]
+
 TOLERANCE = 1e-5
 FORMAT_HINT = "its number format cannot hold the change; convert the model to float32"
 TRIAL = Strengths(fragile=0.97, robust=0.29)
@@ -51,19 +53,20 @@ def fitted_to_file(chosen: Sequence[Fold], model: Model, request: ModelRequest, 
     if not change(chosen, TRIAL):
         return tuple(chosen)
     with scaled(chosen, TRIAL):
-        name, _, again = _loaded_again(model, request, images)
+        name, _, again = _loaded_again(model, request, images, "repaired")
         rounded = tuple(replace(entry, rounded_to=_shorter_types(entry, model, again, name)) for entry in chosen)
     with scaled(rounded, TRIAL):
         _difference(name, again, model, images)
     return rounded
 
 
-def checked_file(model: Model, request: ModelRequest, images: Tensor) -> ModelFile:
+def checked_file(model: Model, request: ModelRequest, images: Tensor, made: Made) -> ModelFile:
     """The model as it is now in the format that it came in, once a copy has been loaded again and agrees.
 
     Args:
         request: what it was loaded with.
         images: [N, ...] on which the logits are compared, on the model's device.
+        made: what was done to the model, for its name.
 
     Raises:
         ModelError: the format cannot hold the change, or the file loaded again gives other logits.
@@ -72,26 +75,28 @@ def checked_file(model: Model, request: ModelRequest, images: Tensor) -> ModelFi
 
     Cost: the file in memory and once in the temporary folder, and two forwards.
     """
-    name, contents, again = _loaded_again(model, request, images)
+    name, contents, again = _loaded_again(model, request, images, made)
     difference = _difference(name, again, model, images)
     sha256 = hashlib.sha256(contents[name]).hexdigest()
     return ModelFile(RepairedFile(name=name, sha256=sha256, difference=difference), contents)
 
 
-def _packed(model: Model, request: ModelRequest) -> tuple[str, dict[str, bytes]]:
+def _packed(model: Model, request: ModelRequest, made: Made) -> tuple[str, dict[str, bytes]]:
     """The name of the model's file, and the contents of it and of what must lie beside it, by name."""
     packed = pack(model, request)
-    name = f"{_stem(request)}{packed.suffix}"
+    name = f"{_stem(request)}-{made}{packed.suffix}"
     contents = {name: packed.content}
     if packed.sidecar is not None:
         contents[Path(name).with_suffix(".yaml").name] = packed.sidecar.encode()
     return name, contents
 
 
-def _loaded_again(model: Model, request: ModelRequest, images: Tensor) -> tuple[str, dict[str, bytes], Model]:
+def _loaded_again(
+    model: Model, request: ModelRequest, images: Tensor, made: Made
+) -> tuple[str, dict[str, bytes], Model]:
     """As `_packed`, and the model that a copy of the file holds."""
     try:
-        name, contents = _packed(model, request)
+        name, contents = _packed(model, request, made)
         with tempfile.TemporaryDirectory(prefix="lsa-audit-") as folder:
             for file, content in contents.items():
                 (Path(folder) / file).write_bytes(content)
@@ -99,7 +104,7 @@ def _loaded_again(model: Model, request: ModelRequest, images: Tensor) -> tuple[
             with preserved(again.module):
                 return name, contents, fit(again, images[:2].cpu())
     except OSError as error:
-        what = f"the repaired model cannot be tried in the temporary folder: {error.strerror or error}"
+        what = f"the {made} model cannot be tried in the temporary folder: {error.strerror or error}"
         raise OutputError(what, "free space there, or name another one with TMPDIR") from None
 
 
@@ -108,7 +113,7 @@ def _difference(name: str, again: Model, model: Model, images: Tensor) -> float:
     with preserved(again.module), torch.no_grad():
         difference = relative_difference(again.module.to(images.device)(images), model.module(images))
     if not difference <= TOLERANCE:
-        what = f"the repaired file {name}, loaded again, differs by {difference:.1e} of the largest logit"
+        what = f"the new file {name}, loaded again, differs by {difference:.1e} of the largest logit"
         raise ModelError(what, FORMAT_HINT)
     return difference
 
@@ -122,7 +127,7 @@ def _shorter_types(entry: Fold, model: Model, again: Model, name: str) -> tuple[
         found, value = stored.get(places.get(tensor.data_ptr(), "")), tensor.cpu()
         fitting = [] if found is None else [kind for kind in TYPES if torch.equal(found, _rounded(value, kind))]
         if not fitting:
-            what = f"the repaired file {name} would not hold {entry.weights.name} as it was edited"
+            what = f"the new file {name} would not hold {entry.weights.name} as it was edited"
             raise ModelError(what, FORMAT_HINT)
         types.append(fitting[0])
     return tuple(types)
@@ -135,5 +140,4 @@ def _rounded(value: Tensor, kind: torch.dtype | None) -> Tensor:
 def _stem(request: ModelRequest) -> str:
     """The input's name: of a file without its suffix, of a hub's or a factory's model its last part."""
     path = request.checkpoint or Path(request.spec)
-    named = path.stem if path.is_file() else re.split("[/:]", request.spec)[-1]
-    return f"{named}{SUFFIX}"
+    return path.stem if path.is_file() else re.split("[/:]", request.spec)[-1]

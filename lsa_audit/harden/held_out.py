@@ -37,7 +37,7 @@ def is_same_data(dataset: Dataset, scanned: DataInfo, used: Sequence[str]) -> bo
     places = {name: place for place, name in enumerate(dataset.image_ids)}
     if not places.keys() >= set(used):
         return False
-    chosen = _part(dataset, torch.tensor([places[name] for name in used], dtype=torch.int64), "", 0)
+    chosen = part(dataset, torch.tensor([places[name] for name in used], dtype=torch.int64), "")
     return sha256(chosen) == scanned.sha256
 
 
@@ -62,14 +62,20 @@ def split(dataset: Dataset, used: Collection[str], samples: int | None, seed: in
     first = select(dataset.labels[chosen], min(CHOOSING, total // LEAST), seed=seed).indices
     others = torch.ones(total, dtype=torch.bool)
     others[first] = False
-    return _part(dataset, chosen[first], "to choose", seed), _part(dataset, chosen[others], "to judge", seed)
+
+    def unused(places: Tensor, what_for: str) -> Dataset:
+        sentence = f"{len(places)} that the scan did not use, {what_for}, class-balanced, seed {seed}"
+        return part(dataset, places, sentence)
+
+    return unused(chosen[first], "to choose"), unused(chosen[others], "to judge")
 
 
-def _part(dataset: Dataset, places: Tensor, what_for: str, seed: int) -> Dataset:
+def part(dataset: Dataset, places: Tensor, selection: str) -> Dataset:
+    """The images at these places, int64 [n], in that order; `selection` says in words which they are."""
     return replace(
         dataset,
         pixels=dataset.pixels[places],
         labels=dataset.labels[places],
         image_ids=tuple(dataset.image_ids[place] for place in places.tolist()),
-        selection=f"{len(places)} that the scan did not use, {what_for}, class-balanced, seed {seed}",
+        selection=selection,
     )

@@ -97,6 +97,8 @@ class Recipe(BaseModel):
             raise ValueError(f"epsilon 0 leaves {self.at} nothing to train against; use at: none or a larger epsilon")
         if self.at == "none" and self.reg != "none":
             raise ValueError(f"reg {self.reg} needs perturbed images; give a base attack with at")
+        if self.at in ("none", "fgsm") and self.steps is not None and self.steps != STEPS[self.at]:
+            raise ValueError(f"at {self.at} takes no steps; pgd does")
         if self.accumulate > self.batch_size:
             raise ValueError(f"{self.accumulate} micro-batches do not fit into a batch of {self.batch_size}")
         return self

@@ -238,4 +238,4 @@ def _file(
     if strengths == UNCHANGED:
         return None
     with scaled(chosen, strengths):
-        return checked_file(model, request, images)
+        return checked_file(model, request, images, "repaired")

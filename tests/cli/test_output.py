@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""The folder of a command appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,32 +9,8 @@ from pathlib import Path
 import pytest
 
 from lsa_audit.cli import output
-from lsa_audit.cli.output import RunFolder, write_whole
-from lsa_audit.errors import OutputError
-
-
-def test_a_file_is_replaced_whole_and_has_ordinary_rights(tmp_path):
-    path = tmp_path / "a.txt"
-    write_whole(path, b"one")
-    write_whole(path, b"two")
-    (tmp_path / "plain").write_text("x")
-    assert path.read_bytes() == b"two"
-    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.txt", "plain"]
-
-
-def test_a_failing_write_keeps_what_was_there(tmp_path, monkeypatch):
-    path = tmp_path / "a.txt"
-    write_whole(path, b"one")
-
-    def full(_descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OutputError, match="No space left"):
-        write_whole(path, b"two")
-    assert path.read_bytes() == b"one"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+from lsa_audit.cli.output import RunFolder
+from lsa_audit.errors import OutputError, UsageError
 
 
 def test_two_runs_in_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
@@ -95,3 +71,37 @@ def test_when_interrupted_nothing_is_left(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         RunFolder.prepare(tmp_path / "out", "m", "d").write_files({"a.txt": b"one"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_below_come_into_a_folder_in_use_in_the_order_given(tmp_path, monkeypatch):
+    folder = RunFolder.prepare(tmp_path / "out", "m", "d", may_replace=False)
+    placed = []
+    with folder.in_use():
+        (tmp_path / "out" / "checkpoint").write_text("x")
+        replace = Path.replace
+        monkeypatch.setattr(Path, "replace", lambda path, to: placed.append(path.name) or replace(path, to))
+        folder.write_files({"before/b.txt": b"two", "a.txt": b"one"})
+    assert (tmp_path / "out/before/b.txt").read_bytes() == b"two"
+    assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["a.txt", "before", "checkpoint"]
+    assert placed[-2:] == ["b.txt", "a.txt"]
+
+
+def test_a_folder_in_use_goes_away_only_where_it_is_new_and_empty(tmp_path):
+    (tmp_path / "old").mkdir()
+    for name in ("new", "old"):
+        with pytest.raises(KeyboardInterrupt), RunFolder(tmp_path / name).in_use():
+            assert (tmp_path / name).is_dir()
+            raise KeyboardInterrupt
+    assert [entry.name for entry in tmp_path.iterdir()] == ["old"]
+    with pytest.raises(OutputError, match="cannot write to"), RunFolder(tmp_path / "no/new").in_use():
+        pass
+
+
+def test_work_is_taken_up_only_where_its_file_is(tmp_path):
+    (tmp_path / "begun").write_text("x")
+    assert RunFolder.begun(tmp_path, "begun").path == tmp_path
+    for path in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(UsageError, match="holds no other"):
+            RunFolder.begun(path, "other")
+    with pytest.raises(OutputError, match="too long"):
+        RunFolder.begun(tmp_path / ("x" * 300), "begun")

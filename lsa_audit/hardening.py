@@ -1,0 +1,316 @@
+"""Hardening: choose the layers, train, write the file, and audit before and after. Top to bottom in `harden`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import __version__
+from .audit import Audit, audit
+from .clock import Clock
+from .data.base import Dataset
+from .data.base import describe as describe_data
+from .data.labels import choose_labels
+from .errors import DataError, ModelError
+from .graph.base import Graph
+from .graph.walker import walk
+from .harden.checks import Checks, audit_profile, layer_profile, reloading
+from .harden.comparing import changes, deciding, scores, shifts, verdict
+from .harden.files import ModelFile, checked_file
+from .harden.held_out import part
+from .harden.layers import names, weights
+from .harden.recipe import Recipe
+from .harden.training.batches import split
+from .harden.training.loop import Setup, train
+from .harden.training.state import copy_of, put
+from .harden.training.trial import Trial, try_steps
+from .models.base import Model
+from .models.base import describe as describe_model
+from .models.request import ModelRequest
+from .models.saving import reload_request
+from .parallel import Ranks, ranks
+from .profile import Profile
+from .progress import Progress
+from .records import LabelInfo
+from .records.hardening import ChosenLayer, Hardening, TrainingLog
+from .runtime import runtime
+from .stages import load, load_data, model_request, on_device
+from .writing import write_whole
+
+COMPARED_IMAGES = 100
+TRIAL_SCALE = 0.97
+TEST_SHARE, TEST_LEAST, TEST_MOST = 5, 50, 1_000
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked of a hardening.
+
+    Attributes:
+        recipe: of the training.
+        data: spec of the images to train on.
+        test: spec of the images that give the verdict; None: a held-out part of `data`.
+        eta: of the choice of the most vulnerable layers.
+        samples, test_samples: seeded, class-balanced; None takes all.
+        checks: the attacks before and after.
+    """
+
+    recipe: Recipe
+    data: str
+    test: str | None = None
+    eta: float = 0.8
+    samples: int | None = None
+    test_samples: int | None = None
+    checks: Checks = field(default_factory=Checks)
+
+
+@dataclass(frozen=True)
+class Hardened:
+    """The record, and the audits behind it; the model file lies in the folder already."""
+
+    record: Hardening
+    before: Audit
+    after: Audit | None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where this process trains, and with which others."""
+
+    device: torch.device
+    group: Ranks
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What the parts share: the model on its device, and images without one in common."""
+
+    model: Model
+    graph: Graph
+    labels: LabelInfo
+    training: Dataset
+    validation: Dataset
+    test: Dataset
+
+
+def harden(
+    subject: str, profile: Profile, wishes: Wishes, folder: Path, progress: Progress, *, resume: bool = False
+) -> Hardened | None:
+    """Train a model against attacks, write it in the format that it came in, and audit it before and after.
+
+    Three sets of images without one in common: the training images; the validation images, which choose the layers and
+    the checkpoint; the test images, which give the verdict.
+
+    Args:
+        subject: the spec of the model.
+        profile: how model and data are loaded, and what the audits measure besides the attacks.
+        folder: an existing one for the checkpoint, the log and the model file.
+        resume: go on from the checkpoint in the folder.
+
+    Returns:
+        None in a process of torchrun that is not the first.
+
+    Raises:
+        AuditError: bad input, a loss that is not finite, or a folder that cannot be written.
+
+    Cost: that of `training.loop.train`, and two audits on the test images.
+    """
+    clock = Clock()
+    recipe = wishes.recipe
+    with torch.inference_mode(False), runtime(profile.device, profile.threads) as place:
+        with ranks(place.device) as group:
+            here = _Place(group.device_of(place.device), group)
+            progress.stage("load and walk", 0)
+            scene = _load(subject, profile, wishes, here.device, progress)
+            request = model_request(subject, profile)
+            compared = scene.test.images(0, COMPARED_IMAGES).to(here.device)
+            with on_device(scene.model.module, here.device):
+                clock.enter("try the file")
+                _try_file(scene.model, request, compared)
+                model_before = describe_model(scene.model)
+                clock.enter("choose layers")
+                chosen = group.share(_chosen(scene, profile, wishes, here, progress))
+                gammas = {entry.layer: entry.gamma or 0.0 for entry in chosen}
+                clock.enter("train")
+                if not recipe.deterministic:
+                    torch.use_deterministic_algorithms(False)
+                log = train(_setup(scene, recipe, gammas, here), progress, folder, resume=resume).log
+                torch.use_deterministic_algorithms(True, warn_only=True)
+                progress.message(f"training ended: {log.detail}")
+                if not group.first:
+                    return None
+                clock.enter("write")
+                file = _written(scene.model, request, compared, folder, log)
+        clock.enter("audit before")
+        checks = audit_profile(profile, wishes.recipe, wishes.eta, wishes.checks)
+        before = audit(subject, checks, images=scene.test, progress=progress)
+        after = None
+        if file is not None:
+            clock.enter("audit after")
+            again = reload_request(request, folder / file.info.name)
+            after = audit(again.spec, reloading(checks, again), images=scene.test, progress=progress)
+        record = Hardening(
+            **_record(subject, wishes, scene, chosen, log, before, after),
+            model=model_before,
+            file=None if file is None else file.info,
+            environment=place.environment(),
+            timing=clock.timing(),
+        )
+        return Hardened(record, before, after)
+
+
+def dry_run(subject: str, profile: Profile, wishes: Wishes, progress: Progress) -> Trial:
+    """Run two steps of the training, and tell the time and the memory that the whole will take; nothing is written.
+
+    The most vulnerable layers are not looked for: the last learnable layer, which costs most, stands for them.
+
+    Raises:
+        AuditError: as `harden`.
+    """
+    with torch.inference_mode(False), runtime(profile.device, profile.threads) as place:
+        progress.stage("load and walk", 0)
+        scene = _load(subject, profile, wishes, place.device, progress)
+        with on_device(scene.model.module, place.device):
+            last = [layer.info.name for layer in scene.graph.layers if layer.info.kind == "learnable"][-1:]
+            layers = names(scene.graph, wishes.recipe, last) if wishes.recipe.reg != "none" else ()
+            setup = _setup(scene, wishes.recipe, dict.fromkeys(layers, 1.0), _Place(place.device, Ranks()))
+            return try_steps(setup, progress)
+
+
+def _load(subject: str, profile: Profile, wishes: Wishes, device: torch.device, progress: Progress) -> _Scene:
+    """Model and images; the model has run once, is differentiable, and its labels are those of the data."""
+    training_profile = profile.model_copy(update={"data": wishes.data, "samples": wishes.samples, "slice": None})
+    model, dataset = load(subject, training_profile)
+    if not model.differentiable:
+        raise ModelError(f"{model.name} runs in the runtime of its file, which cannot train", "give a torch model")
+    labels = choose_labels(dataset, model.settled[1], "dataset")
+    seed = wishes.recipe.seed
+    if wishes.test is None:
+        count = wishes.test_samples or min(max(len(dataset) // TEST_SHARE, TEST_LEAST), TEST_MOST, len(dataset) // 2)
+        dataset, test = split(dataset, count, seed, "the test")
+    else:
+        settings = {"data": wishes.test, "samples": wishes.test_samples, "slice": None}
+        test = load_data(model, profile.model_copy(update=settings))
+        choose_labels(test, model.settled[1], "dataset")
+        dataset = _apart(dataset, test, progress)
+    training, validation = split(dataset, None, seed)
+    with on_device(model.module, device):
+        graph = walk(model, training.images(0, 3).to(device))
+    return _Scene(model, graph, labels, training, validation, test)
+
+
+def _apart(training: Dataset, test: Dataset, progress: Progress) -> Dataset:
+    """The training images without those that the test holds as well: two ranges of one source may overlap."""
+    judged = {image.numpy().tobytes() for image in test.pixels}
+    others = [place for place, image in enumerate(training.pixels) if image.numpy().tobytes() not in judged]
+    shared = len(training) - len(others)
+    if not shared:
+        return training
+    if not others:
+        raise DataError(f"{training.name} holds no image that is not in the test too", "give others with --data")
+    progress.message(f"{shared} images of {training.name} are among the test images: they are not trained on")
+    return part(training, torch.tensor(others), f"{training.selection}; without {shared} that the test holds")
+
+
+def _chosen(
+    scene: _Scene, profile: Profile, wishes: Wishes, place: _Place, progress: Progress
+) -> tuple[ChosenLayer, ...]:
+    """The layers with their weights, measured on the validation images; nothing without a layer-wise regulariser."""
+    recipe = wishes.recipe
+    if recipe.reg == "none" or not place.group.first:
+        return ()
+    errors: dict[str, float | None] = {}
+    vulnerable: tuple[str, ...] = ()
+    if recipe.layers == "mvl" and recipe.reg == "atlr":
+        checks = layer_profile(profile, recipe, wishes.eta)
+        (found,) = audit(scene.model, checks, images=scene.validation, progress=progress).record.sustainability
+        errors = {entry.layer: entry.mean for entry in found.layers}
+        vulnerable = found.mvl
+        if not vulnerable and found.highest is not None:
+            progress.message(f"no layer lies above mu + eta sigma; the highest, {found.highest}, is regularised")
+            vulnerable = (found.highest,)
+    layers = names(scene.graph, recipe, vulnerable)
+    if not layers:
+        raise ModelError(f"{scene.model.name} has no layer that can be regularised", "see `lsa-audit layers MODEL`")
+    gammas: dict[str, float] = {}
+    if recipe.reg == "atlr":
+        gammas = weights(scene.model, scene.graph, scene.training, recipe, layers, place.device)
+    chosen = [ChosenLayer(layer=name, gamma=gammas.get(name), relative_error=errors.get(name)) for name in layers]
+    progress.message(f"{recipe.reg} acts on {', '.join(map(_shown, chosen))}")
+    return tuple(chosen)
+
+
+def _shown(entry: ChosenLayer) -> str:
+    return entry.layer if entry.gamma is None else f"{entry.layer} (gamma {entry.gamma:.3g})"
+
+
+def _setup(scene: _Scene, recipe: Recipe, gammas: Mapping[str, float], place: _Place) -> Setup:
+    model, graph = scene.model, scene.graph
+    return Setup(model, graph, recipe, gammas, scene.training, scene.validation, place.device, place.group)
+
+
+def _try_file(model: Model, request: ModelRequest, images: Tensor) -> None:
+    """Refuse a format that cannot hold other weights before they are trained, not after."""
+    state = copy_of(model.module)
+    try:
+        put(model.module, {name: value * TRIAL_SCALE for name, value in state.items() if value.is_floating_point()})
+        checked_file(model, request, images, "hardened")
+    finally:
+        put(model.module, state)
+
+
+def _written(model: Model, request: ModelRequest, images: Tensor, folder: Path, log: TrainingLog) -> ModelFile | None:
+    """The trained model's file, in the folder; None where no epoch was kept."""
+    if log.kept_epoch is None:
+        return None
+    file = checked_file(model, request, images, "hardened")
+    for name, content in file.contents.items():
+        write_whole(folder / name, content)
+    return file
+
+
+def _record(
+    subject: str,
+    wishes: Wishes,
+    scene: _Scene,
+    chosen: Sequence[ChosenLayer],
+    log: TrainingLog,
+    before: Audit,
+    after: Audit | None,
+) -> dict[str, Any]:
+    """What the two audits and the training amount to, as fields of the record."""
+    recipe = wishes.recipe
+    own = "fgsm" if recipe.at in ("fgsm", "free") else "pgd"
+    strongest = deciding(before.record, recipe.epsilon, own)
+    found = () if after is None else changes(before.record, before.evidence, after.evidence)
+    last = None if after is None else after.record
+    settled, reason = verdict(found, strongest, last, recipe.max_clean_drop)
+    measured = [entry.perturbation for entry in before.record.sustainability]
+    attack = next((name for name in strongest if name in measured), measured[0] if measured else None)
+    return {
+        "tool_version": __version__,
+        "subject": subject,
+        "labels": scene.labels,
+        "recipe": recipe.model_dump(mode="json"),
+        "title": recipe.title,
+        "training": describe_data(scene.training),
+        "validation": describe_data(scene.validation),
+        "test": describe_data(scene.test),
+        "eta": wishes.eta,
+        "chosen": tuple(chosen),
+        "log": log,
+        "before": before.record,
+        "after": last,
+        "changes": found,
+        "strongest": strongest,
+        "layer_attack": attack,
+        "layers": shifts(before.record, last, attack, [entry.layer for entry in chosen]),
+        "scores": scores(before.record, last),
+        "verdict": settled,
+        "reason": reason,
+    }
