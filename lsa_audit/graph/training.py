@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
@@ -115,7 +116,9 @@ class Trainee:
 
         readers = {name: reader(name) for name in dict.fromkeys([*visitors, *wanted])}
         if isinstance(self.graph.module, fx.GraphModule):
-            places = {self.layers[name].site: [visitor] for name, visitor in readers.items()}
+            places: dict[str, list[Visitor]] = defaultdict(list)
+            for name, visitor in readers.items():
+                places[self.layers[name].site].append(visitor)
             return Seen(run_graph(self._form(training, (), True, plain=True), images, places), values)
         self.module.train(training)
         if self._batch_norm == "frozen":

@@ -36,7 +36,11 @@ def names(graph: Graph, recipe: Recipe, vulnerable: Sequence[str]) -> tuple[str,
     if recipe.layers == "mvl":
         return tuple(layer.info.name for layer in graph.layers if layer.info.name in vulnerable)
     pattern = "learnable" if recipe.layers == "all" else recipe.layers
-    return tuple(layer.info.name for layer in select(graph.layers, pattern))
+    # A block and its last layer are one value, and would count twice.
+    sites: dict[str, str] = {}
+    for layer in select(graph.layers, pattern):
+        sites.setdefault(layer.site, layer.info.name)
+    return tuple(sites.values())
 
 
 def weights(
@@ -55,7 +59,8 @@ def weights(
         return {name: recipe.gamma.get(name, 0.0) for name in chosen}
     if recipe.gamma != "auto":
         return dict.fromkeys(chosen, recipe.gamma)
-    examples, objective = BASES[recipe.at](recipe)
+    # The perturbation of free starts at 0, where no layer moves.
+    examples, objective = BASES["fgsm" if recipe.at == "free" else recipe.at](recipe)
     batches = Batches(training, recipe, Ranks(), device)
     pieces = [batches.step(step)[0] for step in range(min(GAMMA_BATCHES, batches.steps_an_epoch))]
     found = [Batch(piece.images, piece.labels, piece.draw, recipe.epsilon, 0.0) for piece in pieces]

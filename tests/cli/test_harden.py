@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -94,6 +95,7 @@ def harden(*arguments: object, data: str | None = "digits", out: str | None = "o
     return main(["harden", "digits-cnn", *given, *map(str, arguments)])
 
 
+@functools.cache
 def parameters() -> dict[str, typer.models.ParameterInfo]:
     return {entry.name: entry for entry in typer.main.get_command(app).commands["harden"].params}
 

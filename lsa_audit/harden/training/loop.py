@@ -22,7 +22,6 @@ from ...models.base import Model, weights_sha256
 from ...parallel import Ranks
 from ...progress import Progress
 from ...records.hardening import Epoch, TrainingLog
-from ...units import format_percent
 from ...writing import write_whole
 from ..recipe import Recipe, ramp
 from . import checkpoint
@@ -36,7 +35,7 @@ from .regularizers import REGULARIZERS
 from .schedule import make_optimizer, make_schedule
 from .state import copy_of, put, trainable
 from .step import Loss, Step
-from .validation import Score, ending, validate
+from .validation import Score, ending, epoch_line, validate
 
 CHECKPOINT_NAME, LOG_NAME = "checkpoint.pt", "training.jsonl"
 SEED_STRIDE = 1_000_003
@@ -136,7 +135,7 @@ class Training:
             self._load()
         else:
             self.before = self.validated()
-        self.progress.message(f"before: {_scores(self.before)} on {len(self.setup.validation)} validation images")
+        self.progress.message(f"before: {self.before} on {len(self.setup.validation)} validation images")
         end = self._ending()
         while end is None:
             self.progress.stage(f"epoch {len(self.epochs) + 1} of {self.recipe.epochs}", self.batches.steps_an_epoch)
@@ -260,7 +259,7 @@ class Training:
             with self._averaged():
                 self.best = copy_of(self.module)
         self._save()
-        self.progress.message(_epoch_line(epoch, self.recipe.epochs))
+        self.progress.message(epoch_line(epoch, self.recipe.epochs))
 
     def validated(self) -> Score:
         """The score of the model as it is now, averaged where the recipe says so."""
@@ -319,15 +318,3 @@ class Training:
         self.before = Score(*extra["before"])
         self.sums = _Sums(**extra["sums"])
         self.resumed = extra["resumed"] + 1
-
-
-def _scores(score: Score) -> str:
-    return f"clean {format_percent(score.clean)}, PGD {format_percent(score.robust)}"
-
-
-def _epoch_line(epoch: Epoch, epochs: int) -> str:
-    kept = ", kept" if epoch.kept else ""
-    return (
-        f"epoch {epoch.epoch} of {epochs}: loss {epoch.loss:.3f}, clean {format_percent(epoch.clean)}, "
-        f"PGD {format_percent(epoch.robust)}{kept} ({epoch.images_per_s:.0f} images/s)"
-    )

@@ -16,6 +16,7 @@ from ...attacks.functions import FUNCTIONS
 from ...data.base import Dataset
 from ...parallel import Ranks
 from ...records.hardening import Ending, Epoch
+from ...units import format_percent
 from ..recipe import Recipe
 
 BATCH = 100
@@ -31,6 +32,9 @@ class Score:
 
     clean: float
     robust: float
+
+    def __str__(self) -> str:
+        return f"clean {format_percent(self.clean)}, PGD {format_percent(self.robust)}"
 
 
 def validate(module: nn.Module, dataset: Dataset, recipe: Recipe, device: torch.device, ranks: Ranks) -> Score:
@@ -90,3 +94,10 @@ def ending(epochs: Sequence[Epoch], before: Score, labels: Tensor, recipe: Recip
     if last.epoch >= recipe.epochs:
         return "finished", f"all {recipe.epochs} epochs are done"
     return None
+
+
+def epoch_line(epoch: Epoch, epochs: int) -> str:
+    """What is worth reading while the training goes on."""
+    kept = ", kept" if epoch.kept else ""
+    score = Score(epoch.clean, epoch.robust)
+    return f"epoch {epoch.epoch} of {epochs}: loss {epoch.loss:.3f}, {score}{kept} ({epoch.images_per_s:.0f} images/s)"
