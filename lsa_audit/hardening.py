@@ -285,8 +285,7 @@ def _record(
 ) -> dict[str, Any]:
     """What the two audits and the training amount to, as fields of the record."""
     recipe = wishes.recipe
-    own = "fgsm" if recipe.at in ("fgsm", "free") else "pgd"
-    strongest = deciding(before.record, recipe.epsilon, own)
+    strongest = deciding(before.record, recipe.epsilon, recipe.own_attack)
     found = () if after is None else changes(before.record, before.evidence, after.evidence)
     last = None if after is None else after.record
     settled, reason = verdict(found, strongest, last, recipe.max_clean_drop)

@@ -86,7 +86,7 @@ EXPERIMENT = Experiment(
         "in training: the most accurate one).",
     ),
     load=load,
-    sizes=Sizes(training=1_000, validation=500, test=1_000, scan=1_000, autoattack=500),
+    sizes=Sizes(training=1_000, validation=500, test=1_000, scan=1_000, autoattack=200),
     settings=_settings(),
     recipe={
         "epsilon": EPSILON / SCALE,

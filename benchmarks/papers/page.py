@@ -151,7 +151,9 @@ def _health(results: Results) -> list[str]:
         for key in sorted(seeds, key=lambda key: (HEALTH.index(key[0]), key)):
             rows.append([setting.name, *key, f"{seeds[key]} of {len(cells)}", example[key].replace("|", "/")])
     header = ["setting", "level", "rule", "audit and subject", "seeds", "in the first of them"]
-    return ["## What the audits say of their attacks", "", *_table(header, rows or [["none", *[""] * 5]]), ""]
+    scale = results.experiment.scale
+    units = [] if scale == 1 else [f"Epsilons of attacks are in pixel units here: 1/{scale:g} of those above.", ""]
+    return ["## What the audits say of their attacks", "", *units, *_table(header, rows or [["none", *[""] * 5]]), ""]
 
 
 def _profile(results: Results) -> list[str]:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .output import RunFolder
 
 REPORTS = Path("reports")
-CHECKPOINT = "checkpoint.pt"
 MAX_CLEAN_DROP = 0.2
 """Published networks lost about 0.07 when hardened (CIFAR-10, arXiv 2202.02626); a collapsed one loses far more."""
 
@@ -97,9 +96,7 @@ def command(
     resume: training.Resume = None,
     dry_run: training.DryRun = False,
     device: options.Device = None,
-    audit_batch_size: Annotated[
-        int | None, typer.Option(help="Images in one forward of the audits.", rich_help_panel=RUN)
-    ] = None,
+    audit_batch_size: training.AuditBatchSize = None,
     threads: options.Threads = None,
     json: Annotated[bool, typer.Option("--json", help="Print hardening.json.", rich_help_panel=RUN)] = False,
 ) -> int:
@@ -230,8 +227,7 @@ def _scanned_data(model: str) -> str:
         raise UsageError(f"nothing says what data to train {model} on", hint)
     run, record = found
     data = str(record.settings["data"])
-    warning = "the images on which that scan reported are trained on, so scan the hardened model on others"
-    _say(f"data: {name(data)}, as in the scan {name(str(run))}; {warning}")
+    _say(f"data: {name(data)}, as in the scan {name(str(run))}, whose images are trained on: scan the result on others")
     return data
 
 
@@ -242,16 +238,17 @@ def _folder(model: str, out: Path | None, resume: Path | None) -> RunFolder:
         UsageError: it holds other files, or nothing to resume.
         OutputError: it cannot be written.
     """
+    from ..harden.training.loop import CHECKPOINT_NAME
     from .output import RunFolder
 
     if resume is not None:
         if out not in (None, resume):
             raise UsageError(f"--out {out} is not the folder of --resume {resume}", "leave out --out")
-        return RunFolder.begun(resume, CHECKPOINT)
+        return RunFolder.begun(resume, CHECKPOINT_NAME)
     try:
         return RunFolder.prepare(out, model, "harden", may_replace=False)
     except UsageError:
-        if out is None or not (out / CHECKPOINT).is_file():
+        if out is None or not (out / CHECKPOINT_NAME).is_file():
             raise
         hint = f"go on with --resume {out}, or name another folder with --out"
         raise UsageError(f"{out} holds a training that was begun", hint) from None
@@ -260,10 +257,12 @@ def _folder(model: str, out: Path | None, resume: Path | None) -> RunFolder:
 @contextmanager
 def _resumable(folder: Path) -> Iterator[None]:
     """Say how to go on where the work was cut and a checkpoint is there."""
+    from ..harden.training.loop import CHECKPOINT_NAME
+
     try:
         yield
     except (KeyboardInterrupt, OutputError):
-        if (folder / CHECKPOINT).is_file():
+        if (folder / CHECKPOINT_NAME).is_file():
             _say(f"to go on: the same command with --resume {folder}")
         raise
 
@@ -297,6 +296,5 @@ def _code(record: Hardening) -> ExitCode:
 def _say(text: str) -> None:
     from .console import Console
 
-    if not _is_first():
-        return
-    Console(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False)
+    if _is_first():
+        Console(stderr=True).print(text, highlight=False, soft_wrap=True, markup=False)

@@ -224,6 +224,7 @@ Resume = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Two steps; print the time and memory to expect.", rich_help_panel=RUN)
 ]
+AuditBatchSize = Annotated[int | None, typer.Option(help="Images in one forward of the audits.", rich_help_panel=RUN)]
 
 
 def weights(items: Sequence[str] | None) -> str | float | dict[str, float] | None:

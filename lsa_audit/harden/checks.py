@@ -19,7 +19,8 @@ class Checks:
     """The attacks of the audits before and after.
 
     Attributes:
-        attacks: names; the first is run on the whole grid. Empty: fgsm, pgd, apgd-ce and cascade.
+        attacks: names; the first is run on the whole grid, and the one most like the training's is added. Empty: fgsm,
+            pgd, apgd-ce and cascade.
         passes: of cascade, an image; None: 600.
         grid: epsilons of the R&G score; empty: thirds of the recipe's epsilon up to five thirds, within the range.
     """
@@ -58,7 +59,7 @@ def audit_profile(profile: Profile, recipe: Recipe, eta: float, checks: Checks) 
     Raises:
         UsageError: passes without cascade.
     """
-    attacks = checks.attacks or DEFAULT_ATTACKS
+    attacks = tuple(dict.fromkeys([*(checks.attacks or DEFAULT_ATTACKS), recipe.own_attack]))
     if checks.passes is not None and "cascade" not in attacks:
         raise UsageError("passes: no attack here takes it", "add --attack cascade")
     most = 1.0 if recipe.norm == "linf" else float("inf")

@@ -114,6 +114,11 @@ class Recipe(BaseModel):
         return STEP_SHARES.get(self.at, 2.0) * self.epsilon if self.step_size is None else self.step_size
 
     @property
+    def own_attack(self) -> Literal["fgsm", "pgd"]:
+        """Which attack of an audit is most like the one in training."""
+        return "fgsm" if self.at in ("fgsm", "free") else "pgd"
+
+    @property
     def title(self) -> str:
         """In a few words, e.g. `PGD-7 at linf 8/255 with atlr`."""
         if self.at == "none":

@@ -87,7 +87,7 @@ def _notices(record: Hardening) -> Iterator[Notice]:
 
 def _cards(record: Hardening) -> Iterator[Card]:
     named = record.before.accuracy_name
-    for entry in sections.leading(record):
+    for entry in sections.deciding(record):
         label = f"{text.capitalized(named)}, {text.name(entry.id)}"
         note = f"{text.percent(entry.before.value)} before; p {text.p_value(entry.p_value)}"
         yield Card(label, text.percent(entry.after.value), note)
@@ -115,7 +115,7 @@ def summary(record: Hardening) -> list[str]:
 
 def _change_lines(record: Hardening) -> Iterator[str]:
     head = ("", "before", "after", "difference", "95 % interval", "p")
-    rows = [head, *(_short_row(entry, entry.id in record.strongest) for entry in record.changes)]
+    rows = [head, *(_short_row(entry, entry in sections.deciding(record)) for entry in record.changes)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *numbers in rows:
         cells = [cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True)]

@@ -20,12 +20,13 @@ from lsa_audit import latest
 from lsa_audit.__main__ import main
 from lsa_audit.audit import Audit
 from lsa_audit.cli import app
-from lsa_audit.cli.harden import CHECKPOINT, MAX_CLEAN_DROP
+from lsa_audit.cli.harden import MAX_CLEAN_DROP
 from lsa_audit.cli.output import RunFolder
 from lsa_audit.errors import OutputError
 from lsa_audit.harden.checks import Checks
 from lsa_audit.harden.recipe import Augmentation, Base, Recipe, Regularizer
-from lsa_audit.harden.training.loop import Trial
+from lsa_audit.harden.training.loop import CHECKPOINT_NAME as CHECKPOINT
+from lsa_audit.harden.training.trial import Trial
 from lsa_audit.hardening import Hardened
 from lsa_audit.latest import latest_run
 from lsa_audit.records import Finding
@@ -254,6 +255,19 @@ def test_a_wrong_recipe_file_is_refused_with_every_mistake(trainer, here, capsys
     assert harden("--recipe", "r.yaml") == 2
     assert re.search(said, capsys.readouterr().err)
     assert names(here) == ["r.yaml"]
+
+
+def test_the_guide_names_options_that_exist_and_a_recipe_that_works(trainer, here):
+    guide = (Path(__file__).parents[2] / "docs/harden.md").read_text(encoding="utf-8")
+    commands = typer.main.get_command(app).commands.values()
+    known = {name for command in commands for entry in command.params for name in (*entry.opts, *entry.secondary_opts)}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", guide))
+    assert named - known == {"--nproc-per-node"}
+    assert {f"--{name.replace('_', '-')}" for name in Recipe.model_fields} - named <= {"--deterministic"}
+    (example,) = re.findall(r"```yaml\n(.+?)```", guide, flags=re.DOTALL)
+    (here / "r.yaml").write_text(example)
+    assert harden("--recipe", "r.yaml") == 0
+    assert trainer.recipe.gamma == {"layer1.0.conv1": 0.5, "layer2.0.conv1": 0.5}
 
 
 # --- data of the latest scan ---------------------------------------------------------------------

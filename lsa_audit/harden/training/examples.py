@@ -212,6 +212,4 @@ def _shrunk(delta: Tensor, norm: Norm, epsilon: float) -> Tensor:
 
 def _logits(trainee: Trainee, images: Tensor) -> Tensor:
     """As in evaluation, [N, K] float32 whatever the precision of the forward."""
-    logits = trainee.forward(images).logits
-    assert logits is not None  # noqa: S101 - narrows for mypy; they were asked for
-    return logits.float()
+    return trainee.logits(images).float()

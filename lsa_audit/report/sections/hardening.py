@@ -42,8 +42,8 @@ def verdict(record: Hardening) -> Section:
     return Section("findings", "Verdict", (Paragraph(f"{decide}{like}"),))
 
 
-def leading(record: Hardening) -> tuple[Change, ...]:
-    """The clean images' change, then those that decide."""
+def deciding(record: Hardening) -> tuple[Change, ...]:
+    """The changes that decide, that of the clean images first: it may cost the verdict."""
     named = (CLEAN, *record.strongest)
     return tuple(entry for entry in record.changes if entry.id in named)
 
@@ -80,7 +80,7 @@ def before_and_after(record: Hardening) -> Section:
 
 
 def _change_row(record: Hardening, entry: Change) -> Row:
-    decides = entry.id in record.strongest
+    decides = entry in deciding(record)
     part = OWN if entry.id == _own(record) else DECIDES if decides else text.DASH
     cells = (
         text.name(entry.id),
@@ -93,7 +93,7 @@ def _change_row(record: Hardening, entry: Change) -> Row:
         text.p_value(entry.p_value),
         part,
     )
-    return Row(cells, "" if decides or entry.id == CLEAN else "quiet")
+    return Row(cells, "" if decides else "quiet")
 
 
 def interval(entry: Change) -> str:
