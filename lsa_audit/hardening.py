@@ -34,6 +34,7 @@ from .models.base import describe as describe_model
 from .models.request import ModelRequest
 from .models.saving import reload_request
 from .parallel import Ranks, ranks
+from .plan import perturbations
 from .profile import Profile
 from .progress import Progress
 from .records import LabelInfo
@@ -121,7 +122,7 @@ def harden(
     Cost: that of `training.loop.train`, and two audits on the test images.
     """
     clock = Clock()
-    recipe = wishes.recipe
+    recipe, checks = wishes.recipe, _checks(profile, wishes)
     with torch.inference_mode(False), runtime(profile.device, profile.threads) as place:
         with ranks(place.device) as group:
             here = _Place(group.device_of(place.device), group)
@@ -147,7 +148,6 @@ def harden(
                 clock.enter("write")
                 file = _written(scene.model, request, compared, folder, log)
         clock.enter("audit before")
-        checks = audit_profile(profile, wishes.recipe, wishes.eta, wishes.checks)
         before = audit(subject, checks, images=scene.test, progress=progress)
         after = None
         if file is not None:
@@ -172,6 +172,7 @@ def dry_run(subject: str, profile: Profile, wishes: Wishes, progress: Progress) 
     Raises:
         AuditError: as `harden`.
     """
+    _checks(profile, wishes)
     with torch.inference_mode(False), runtime(profile.device, profile.threads) as place:
         progress.stage("load and walk", 0)
         scene = _load(subject, profile, wishes, place.device, progress)
@@ -180,6 +181,13 @@ def dry_run(subject: str, profile: Profile, wishes: Wishes, progress: Progress) 
             layers = names(scene.graph, wishes.recipe, last) if wishes.recipe.reg != "none" else ()
             setup = _setup(scene, wishes.recipe, dict.fromkeys(layers, 1.0), _Place(place.device, Ranks()))
             return try_steps(setup, progress)
+
+
+def _checks(profile: Profile, wishes: Wishes) -> Profile:
+    """The profile of the audits before and after; what cannot run is told before hours of training."""
+    checks = audit_profile(profile, wishes.recipe, wishes.eta, wishes.checks)
+    perturbations(checks)
+    return checks
 
 
 def _load(subject: str, profile: Profile, wishes: Wishes, device: torch.device, progress: Progress) -> _Scene:

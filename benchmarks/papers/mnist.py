@@ -69,7 +69,7 @@ def _settings() -> tuple[Setting, ...]:
         for index, layer in enumerate(HIDDEN)
     ]
     lad = [Setting(name, network, {"reg": name}, dict.fromkeys(HIDDEN, 0.0), base="at") for name in LAD]
-    normal = Setting("normal", network, {"at": "none"}, row="normal")
+    normal = Setting("normal", network, {"at": "none", "steps": None}, row="normal")
     return (normal, Setting("at", network, {}, row="AT-APGD"), *atlr, *lad)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -77,8 +78,9 @@ def auto_gammas(
 ) -> dict[str, float]:
     """Weights with which all penalties together start at half of the base loss, each layer with the same share.
 
-    gamma_l = 0.5 J / (L CM_l), with the base loss J and the relative error CM_l of layer l as means over the images of
-    the batches. A layer that does not move gets 0. The model runs as in evaluation, and nothing of it changes.
+    gamma_l = 0.5 min(J, log K) / (L CM_l), with the base loss J and the relative error CM_l of layer l as means over
+    the images of the batches. A model that was never trained against attacks starts far above log K, the loss of
+    guessing, and soon leaves that behind: the penalties would outweigh all the rest. A layer that does not move gets 0. The model runs as in evaluation, and nothing of it changes.
 
     Args:
         batches: one at least; their epsilon is that of the training, after any warm-up.
@@ -89,18 +91,20 @@ def auto_gammas(
 
     Cost: for each batch the base attack and two forwards.
     """
-    loss = 0.0
+    loss = guessing = 0.0
     errors = dict.fromkeys(layers, 0.0)
     for batch in batches:
         with torch.enable_grad():
             images = examples.perturb(trainee, batch)
         clean = trainee.forward(batch.images, layers=layers, logits=objective.needs_clean)
         moved = trainee.forward(images, layers=layers)
-        assert moved.logits is not None  # noqa: S101 - only a forward that leaves logits out has none
+        if moved.logits is None:
+            raise TypeError("a forward gave no logits")
         loss += len(images) * float(objective.loss(moved.logits, clean.logits, batch.labels))
+        guessing += len(images) * math.log(moved.logits.shape[1])
         for name in layers:
             errors[name] += len(images) * float(relative_error(clean.values[name], moved.values[name]))
     if not any(error > 0 for error in errors.values()):
         raise UsageError("gamma auto: the attack in training moves no layer", "give --gamma a number")
-    share = AUTO_SHARE * loss / len(layers)
+    share = AUTO_SHARE * min(loss, guessing) / len(layers)
     return {name: share / error if error > 0 else 0.0 for name, error in errors.items()}

@@ -1,0 +1,200 @@
+"""Tiny trainings: run by tests in their own process, and by this file in ones that are killed, or several at once."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import signal
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lsa_audit import models
+from lsa_audit.data.base import Dataset
+from lsa_audit.graph.walker import walk
+from lsa_audit.harden.recipe import Recipe
+from lsa_audit.harden.training.loop import CHECKPOINT_NAME, Setup, Trained, train
+from lsa_audit.parallel import Ranks, ranks
+from lsa_audit.progress import Silent
+
+CPU = torch.device("cpu")
+CLASSES, SIDE = 3, 8
+EPOCHS, STEPS = 3, 4
+"""Of every training here; 64 images in batches of 16."""
+SMALL = {"epochs": EPOCHS, "batch_size": 16, "epsilon": 0.08, "lr": 0.02, "validation_steps": 3}
+
+CUT: dict[str, tuple[dict[str, object], dict[str, float]]] = {
+    "atlr": ({"at": "pgd", "steps": 2, "reg": "atlr", "clip_grad": 1.0}, {"conv1": 0.3, "conv2": 0.2}),
+    "free": ({"at": "free", "steps": 2, "schedule": "multistep"}, {}),
+    "everything": (
+        {
+            "at": "trades",
+            "steps": 2,
+            "awp": 0.01,
+            "ema": 0.9,
+            "augment": ("flip", "crop", "erase"),
+            "optimizer": "adamw",
+            "lr": 0.01,
+            "warmup": 1.0,
+            "epsilon_warmup": 1.0,
+            "accumulate": 2,
+        },
+        {},
+    ),
+}
+"""Trainings that are cut: settings and gammas."""
+MOMENTS = (2, 5, 11)
+"""The processes are killed after these steps, before the checkpoint of the step is written."""
+
+SHARED: dict[str, tuple[dict[str, object], dict[str, float]]] = {
+    "atlr": ({"at": "pgd", "steps": 2, "reg": "atlr"}, {"conv1": 0.3, "conv2": 0.2}),
+    "accumulate": ({"at": "pgd", "steps": 2, "accumulate": 2, "augment": ("flip", "erase")}, {}),
+    "free": ({"at": "free", "steps": 2}, {}),
+    "awp": ({"at": "fgsm", "awp": 0.01, "reg": "lad-lie"}, {"relu1": 0.0}),
+}
+"""Trainings that two processes share, without batch norms, which see only the images of their own process."""
+
+
+def fresh(*, norm: bool, dropout: float) -> nn.Sequential:
+    """Two convolutions and a linear layer, with random weights that are always the same."""
+    torch.manual_seed(0)
+    layers: dict[str, nn.Module] = {"conv1": nn.Conv2d(1, 4, 3, padding=1)}
+    if norm:
+        layers["norm"] = nn.BatchNorm2d(4)
+    layers |= {"relu1": nn.ReLU(), "conv2": nn.Conv2d(4, 6, 3, stride=2, padding=1), "relu2": nn.ReLU()}
+    layers["flat"] = nn.Flatten()
+    if dropout:
+        layers["dropout"] = nn.Dropout(dropout)
+    return nn.Sequential(OrderedDict(**layers, head=nn.Linear(96, CLASSES)))
+
+
+@functools.cache
+def _learned(norm: bool, dropout: float) -> nn.Sequential:
+    made, data = fresh(norm=norm, dropout=dropout).train(), dataset(seed=2)
+    optimizer = torch.optim.Adam(made.parameters(), 0.01)
+    for _ in range(25):
+        optimizer.zero_grad()
+        functional.cross_entropy(made((data.images(0, 64) - 0.5) / 0.25), data.labels).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    return made.eval()
+
+
+def network(*, norm: bool = True, dropout: float = 0.2) -> nn.Sequential:
+    """The same with the classes of `dataset` learnt, without attack; a copy of its own."""
+    return copy.deepcopy(_learned(norm, dropout))
+
+
+def dataset(count: int = 64, seed: int = 0, spread: float = 0.3) -> Dataset:
+    """Noise around grey, with a bright column that tells the class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % CLASSES
+    images = 0.5 + spread * (2 * torch.rand(count, 1, SIDE, SIDE, generator=generator) - 1)
+    images[torch.arange(count), 0, :, 2 * labels + 1] += 0.25
+    return Dataset(
+        name="columns",
+        source="arrays",
+        interpretation="",
+        selection=f"seed {seed}",
+        transforms=(),
+        pixels=(255 * images.clamp(0, 1)).round().to(torch.uint8),
+        labels=labels,
+        image_ids=tuple(f"{seed}-{place}" for place in range(count)),
+        total=count,
+        classes=CLASSES,
+        class_names=(),
+        largest_label=CLASSES - 1,
+    )
+
+
+def setup(
+    settings: Mapping[str, object],
+    gammas: Mapping[str, float] | None = None,
+    *,
+    own: nn.Module | None = None,
+    training: Dataset | None = None,
+    group: Ranks | None = None,
+) -> Setup:
+    """A training of a fresh small network, with the given recipe."""
+    images, validation = training or dataset(), dataset(30, seed=1)
+    module = (own or network()).eval()
+    model = models.fit(models.from_module(module, mean=(0.5,), std=(0.25,)), images.images(0, 2))
+    graph = walk(model, images.images(0, 3))
+    recipe = Recipe(**{**SMALL, **settings})
+    return Setup(model, graph, recipe, gammas or {}, images, validation, CPU, group or Ranks())
+
+
+def weights(of: Setup) -> dict[str, Tensor]:
+    """A copy of the weights as they are."""
+    return {name: value.detach().clone() for name, value in of.model.module.state_dict().items()}
+
+
+def run(
+    settings: Mapping[str, object], gammas: Mapping[str, float] | None = None, **own: object
+) -> tuple[Trained, dict[str, Tensor]]:
+    """Train without a folder: the log, and the weights that were left."""
+    made = setup(settings, gammas, **own)  # type: ignore[arg-type]
+    return train(made, Silent()), weights(made)
+
+
+class Killer(Silent):
+    """Kills its own process after a step, or after the first epoch's checkpoint."""
+
+    def __init__(self, moment: int | None) -> None:
+        self.left = moment
+
+    def advance(self, units: int) -> None:
+        """A step is done; 0 or several where an epoch is gone on with."""
+        if self.left is not None and units == 1:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def message(self, text: str) -> None:
+        """An epoch is over, and its checkpoint written."""
+        if self.left is None and text.startswith("epoch 1 "):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(folder: Path, name: str, moment: int | None) -> Path:
+    """Where the checkpoint of that cut training lies; None: cut between the first two epochs."""
+    return folder / f"{name}-{moment}"
+
+
+def _kill_all(folder: Path) -> None:
+    """Start every training in a process of its own, which kills itself."""
+    for name, (settings, gammas) in CUT.items():
+        for moment in (*MOMENTS, None):
+            place = killed(folder, name, moment)
+            place.mkdir()
+            child = os.fork()
+            if child == 0:
+                save_every = None if moment is None else 1
+                train(setup({**settings, "save_every": save_every}, gammas), Killer(moment), place)
+                os._exit(0)
+            _, status = os.waitpid(child, 0)
+            if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
+                raise SystemExit(f"{place.name} was not killed: {status}")
+
+
+def _share_all(folder: Path) -> None:
+    """Train together with the other processes of torchrun's environment; each leaves what it ended with."""
+    with ranks(CPU) as group:
+        for name, (settings, gammas) in SHARED.items():
+            place = folder / f"{name}-{group.rank}"
+            place.mkdir()
+            made = setup({"batch_size": 32, **settings}, gammas, own=network(norm=False, dropout=0.0), group=group)
+            log = train(made, Silent(), place).log
+            torch.save({"log": log.model_dump(), "weights": weights(made)}, folder / f"{name}-{group.rank}.pt")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    JOBS: dict[str, Callable[[Path], None]] = {"kill": _kill_all, "share": _share_all}
+    JOBS[sys.argv[1]](Path(sys.argv[2]))
