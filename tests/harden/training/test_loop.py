@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from lsa_audit import models
-from lsa_audit.errors import DataError, ModelError, OutputError, UsageError
+from lsa_audit.errors import DataError, ModelError, OutputError, ProfileError, UsageError
 from lsa_audit.graph.walker import walk
 from lsa_audit.harden.recipe import Recipe, make_recipe
 from lsa_audit.harden.training import loop
@@ -137,21 +136,38 @@ def test_no_epoch_above_the_floor_leaves_the_very_bits_of_before():
     assert same(weights(made), before)
 
 
-def test_a_training_that_collapses_is_stopped_and_the_kept_weights_are_put_back():
-    # The rate rises for four epochs: the first one still learns.
-    made = setup({"at": "fgsm", "epochs": 8, "lr": 500.0, "warmup": 8.0, "schedule": "none", "optimizer": "sgd"})
+class Doctor(Silent):
+    """Changes the network after a step, and keeps a copy of the weights before."""
 
-    class Tender(Silent):
-        def message(self, text):
-            if text.startswith("epoch 1 "):
-                self.kept = weights(made)
+    def __init__(self, made, step, change):
+        self.made, self.left, self.change = made, step, change
 
-    seen = Tender()
-    made.recipe.__dict__  # noqa: B018 - frozen; only read
-    log = train(made, seen).log
-    assert log.ending == "collapsed"
-    assert len(log.epochs) < 8
+    def advance(self, units):
+        self.left -= units
+        if self.left == 0:
+            self.before = weights(self.made)
+            with torch.no_grad():
+                self.change(self.made.model.module.network.head)
+
+
+def test_a_learning_rate_that_destroys_the_network_ends_it_as_collapsed():
+    made = setup({**PGD, "lr": 50.0, "max_clean_drop": 0.2})
+    before = weights(made)
+    log = train(made, Silent()).log
+    assert (log.ending, log.kept_epoch, len(log.epochs)) == ("collapsed", None, 1)
     assert "no better than always giving one label" in log.detail
+    assert same(weights(made), before)
+
+
+def test_weights_kept_before_a_collapse_are_put_back(tmp_path):
+    made = setup({**PGD, "lr": 1e-4, "bn": "frozen"})
+    doctor = Doctor(made, trainings.STEPS + 1, lambda head: head.weight.zero_())
+    log = train(made, doctor, tmp_path).log
+    assert (log.ending, log.kept_epoch, len(log.epochs)) == ("collapsed", 1, 2)
+    content = load(tmp_path / CHECKPOINT_NAME)
+    assert same(weights(made), content["best"])
+    assert not same(weights(made), content["model"])
+    torch.testing.assert_close(weights(made), doctor.before, rtol=0, atol=1e-2)
 
 
 def test_patience_ends_a_training_that_gets_no_better():
@@ -269,45 +285,175 @@ def test_the_log_has_a_line_an_epoch(tmp_path):
 # --- what goes wrong -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("save_every", "good"), [(1, 5), (None, 4)])
-def test_a_loss_that_is_not_finite_stops_it_and_keeps_the_last_good_checkpoint(save_every, good, tmp_path):
-    made = setup({**PGD, "save_every": save_every})
+def stopped(made, progress, folder, *parts):
+    """Assert that it stops with one line that says these."""
+    with pytest.raises(ModelError) as caught:
+        train(made, progress, folder)
+    text = str(caught.value)
+    assert "\n" not in text
+    for part in parts:
+        assert part in text
+    return text
 
-    def poison():
-        with torch.no_grad():
-            made.model.module.network.head.bias[0] = float("nan")
 
-    # After step 5, and before that step's checkpoint is written, so that is poisoned as well: put it off by one.
-    class Poisoned(Silent):
-        done = 0
-
-        def advance(self, units):
-            self.done += units
-            if self.done == 5 and save_every is None:
-                poison()
-
-        def message(self, text):
-            pass
-
-    if save_every:
-        original = loop.Training._save
-
-        def save(training):
-            original(training)
-            if training.step == 5:
-                poison()
-
-        loop_save = pytest.MonkeyPatch()
-        loop_save.setattr(loop.Training, "_save", save)
-    try:
-        with pytest.raises(ModelError) as caught:
-            train(made, Poisoned(), tmp_path)
-    finally:
-        if save_every:
-            loop_save.undo()
-    assert str(caught.value).count("\n") == 0
-    for part in ("nan", "step 6", "epoch 2", str(tmp_path / CHECKPOINT_NAME), "--lr"):
-        assert part in str(caught.value)
+def test_a_loss_that_is_not_finite_stops_it_and_keeps_the_last_good_checkpoint(tmp_path):
+    made = setup(PGD)
+    doctor = Doctor(made, 5, lambda head: head.bias.fill_(float("nan")))
+    stopped(made, doctor, tmp_path, "nan", "step 6 (epoch 2)", str(tmp_path / CHECKPOINT_NAME), "lower --lr")
     content = load(tmp_path / CHECKPOINT_NAME)
-    assert content["step"] == good
+    assert content["step"] == trainings.STEPS
     assert all(value.isfinite().all() for value in content["model"].values())
+    again = setup(PGD)
+    assert train(again, Silent(), tmp_path, resume=True).log.ending == "finished"
+
+
+def test_a_learning_rate_beyond_all_bounds_stops_it(tmp_path):
+    text = stopped(setup({**PGD, "lr": 1e25, "bn": "frozen"}), Silent(), tmp_path, "step 2 (epoch 1)")
+    assert CHECKPOINT_NAME not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+class Root(nn.Module):
+    """Its gradient at 0 is not finite, where its value is."""
+
+    def forward(self, values):
+        return values.sqrt()
+
+
+def test_a_gradient_that_is_not_finite_reaches_no_weight(tmp_path):
+    own = network(norm=False, dropout=0.0)
+    own.insert(4, Root())
+    made = setup({**PGD, "save_every": 1}, own=own)
+    before = weights(made)
+    stopped(made, Silent(), tmp_path, "gradient", "step 1 (epoch 1)")
+    assert same(weights(made), before)
+
+
+def test_a_full_disk_is_said_and_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    kept = []
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fill():
+        kept.append((tmp_path / CHECKPOINT_NAME).read_bytes())
+        monkeypatch.setattr("os.fsync", full)
+
+    made = setup({**PGD, "save_every": 1})
+    with pytest.raises(OutputError, match=r"checkpoint\.pt: No space left on device; free space"):
+        train(made, Failing(6, fill), tmp_path)
+    monkeypatch.undo()
+    assert (tmp_path / CHECKPOINT_NAME).read_bytes() == kept[0]
+    assert load(tmp_path / CHECKPOINT_NAME)["step"] == 5
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [CHECKPOINT_NAME, LOG_NAME]
+    whole, resumed = setup({**PGD, "save_every": 1}), setup({**PGD, "save_every": 1})
+    train(whole, Silent())
+    train(resumed, Silent(), tmp_path, resume=True)
+    assert same(weights(whole), weights(resumed))
+
+
+class Constant(nn.Module):
+    """All its numbers are buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("weight", torch.randn(3, 64, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, images):
+        return nn.functional.linear(images.flatten(1), self.weight)
+
+
+def frozen_file(folder):
+    """A network whose TorchScript file holds its weights as constants."""
+    path = folder / "frozen.pt"
+    torch.jit.freeze(torch.jit.script(network())).save(str(path))
+    return models.load(models.ModelRequest(str(path), input_shape=(1, 8, 8)))
+
+
+@pytest.mark.parametrize("kind", ["buffers", "frozen"])
+def test_without_a_trainable_parameter_it_is_refused_in_one_line(kind, tmp_path):
+    images = dataset().images(0, 3)
+    model = models.from_module(Constant().eval()) if kind == "buffers" else frozen_file(tmp_path)
+    model = models.fit(model, images)
+    made = Setup(
+        model, walk(model, images), Recipe(**trainings.SMALL), {}, dataset(), dataset(30, seed=1), trainings.CPU
+    )
+    with pytest.raises(ModelError, match="has no trainable parameters") as caught:
+        train(made, Silent())
+    assert "\n" not in str(caught.value)
+
+
+def test_too_few_images_cannot_be_split():
+    with pytest.raises(DataError, match="too few images"):
+        split(dataset(19), None, 0)
+
+
+def test_an_attack_without_epsilon_is_no_recipe():
+    with pytest.raises(ProfileError, match="epsilon 0 leaves pgd nothing to train against"):
+        make_recipe({"command line": {"at": "pgd", "epsilon": "0"}})
+
+
+# --- no trace ------------------------------------------------------------------------------------
+
+
+def state_of_world(made):
+    """What of the caller training must leave as it is."""
+    return (
+        [(name, value.requires_grad) for name, value in made.model.module.named_parameters()],
+        [value.grad for value in made.model.module.parameters()],
+        [child.training for child in made.model.module.modules()],
+        (torch.are_deterministic_algorithms_enabled(), torch.is_grad_enabled(), torch.get_num_threads()),
+        (torch.backends.cudnn.benchmark, torch.get_default_dtype()),
+        random.getstate(),
+        numpy.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+    )
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("kind", ["train", "resume", "trial"])
+def test_no_trace_is_left(kind, fails, tmp_path):
+    settings = {**PGD, "ema": 0.9, "awp": 0.01, "reg": "atlr"}
+    made = setup(settings, {"conv1": 0.1})
+    if kind == "resume":
+        with pytest.raises(RuntimeError):
+            train(setup({**settings, "save_every": 1}, {"conv1": 0.1}), Failing(3, raising), tmp_path)
+        made = setup({**settings, "save_every": 1}, {"conv1": 0.1})
+    parameters = list(made.model.module.parameters())
+    parameters[0].requires_grad_(False)
+    parameters[1].grad = torch.ones_like(parameters[1])
+    torch.manual_seed(17)
+    before = state_of_world(made)
+    progress = Failing(2, raising) if fails else Silent()
+    work = {
+        "train": lambda: train(made, progress),
+        "resume": lambda: train(made, progress, tmp_path, resume=True),
+        "trial": lambda: try_steps(made, progress),
+    }[kind]
+    if fails:
+        with pytest.raises(RuntimeError, match="stop"):
+            work()
+    else:
+        work()
+    assert state_of_world(made) == before
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_trial_leaves_the_weights_as_they_were(fails):
+    made = setup({**PGD, "lr": 1.0})
+    before = weights(made)
+    if fails:
+        with pytest.raises(RuntimeError, match="stop"):
+            try_steps(made, Failing(2, raising))
+    else:
+        found = try_steps(made, Silent())
+        assert found.steps_an_epoch == trainings.STEPS
+        assert found.seconds_total > trainings.EPOCHS * trainings.STEPS * found.seconds_a_step
+        assert found.memory_bytes > 0
+    assert same(weights(made), before)
+
+
+def test_gradients_are_taken_also_where_the_caller_takes_none(base):
+    with torch.no_grad():
+        left = run({**PGD, "augment": ("flip",)})[1]
+    assert same(left, base[1])
