@@ -19,7 +19,7 @@ OFFSET, SCALE = 2.5, 6.0
 """Coordinates lie in -1.6..2.7; with half a unit around them nothing is clipped at 0 or 1."""
 EPSILON = 0.3
 SPEC = InputSpec((2,))
-LAYER, GAMMA = "elu2", 1.0
+LAYER, GAMMA = "elu2", 0.3
 
 
 def network() -> nn.Module:
@@ -81,7 +81,8 @@ EXPERIMENT = Experiment(
         "AT-FGSM starts at a random point of the ball, as our fgsm always does, and steps one radius; AT-FAST steps "
         "1.25 radii. The source's FGSM has no random start, as far as it can be told.",
         f"L2 is taken for the third hidden layer, counted from 0: the output of the third ELU. Gamma, which is not "
-        f"published, is {GAMMA:g}.",
+        f"published, is {GAMMA:g}: of .03, .1, .3 and 1 the largest that kept the validation accuracy of AT-PGD-LR "
+        "with seed 0; with 1 that training collapsed.",
         "The weights of the epoch that is most robust under PGD-10 on the validation points are kept (without attack "
         "in training: the most accurate one).",
     ),
