@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks import harden
+from benchmarks import harden_contestants as contestants
 from lsa_audit.runtime import runtime
 
 
@@ -20,7 +21,7 @@ class Small(nn.Module):
         self.conv1 = nn.Conv2d(3, 4, 3, stride=4)
         self.layer1 = nn.Sequential(nn.Sequential())
         self.layer1[0].add_module("conv1", nn.Conv2d(4, 4, 3, stride=2))
-        self.head = nn.Linear(4 * 3 * 3, harden.CLASSES)
+        self.head = nn.Linear(4 * 3 * 3, contestants.CLASSES)
 
     def forward(self, images):
         features = torch.relu(self.layer1(torch.relu(self.conv1(images))))
@@ -31,12 +32,12 @@ class Small(nn.Module):
 def scene():
     torch.manual_seed(0)
     with runtime("cpu", 1) as place:
-        yield harden.Scene(Small().eval(), harden.dataset(12, 0), 4, place.device)
+        yield contestants.Scene(Small().eval(), contestants.dataset(12, 0), 4, place.device)
 
 
 def test_the_watch_leaves_out_the_first_step():
     readings = iter([0.0, 10.0, 11.0, 13.0])
-    watch = harden.Stopwatch(lambda: next(readings))
+    watch = contestants.Stopwatch(lambda: next(readings))
     watch.advance(0)
     for _ in range(3):
         watch.advance(1)
@@ -45,7 +46,7 @@ def test_the_watch_leaves_out_the_first_step():
 
 def test_every_contestant_times_the_same_steps_and_leaves_the_network_alone(scene):
     before = {name: value.clone() for name, value in scene.network.state_dict().items()}
-    for contestant in (harden.ours(), harden.ours(harden.EARLY), harden.plain):
+    for contestant in (contestants.ours(), contestants.ours(contestants.EARLY), contestants.plain):
         seconds = contestant(scene)
         assert len(seconds) == 2
         assert min(seconds) > 0
@@ -60,7 +61,7 @@ def test_speeds_are_images_a_second(scene):
 
 def test_a_missing_peer_is_said_and_ours_must_run(scene, monkeypatch):
     monkeypatch.setitem(sys.modules, "art", None)
-    monkeypatch.setattr(harden, "CONTESTANTS", {harden.PLAIN: harden.plain, harden.ART: harden.art})
+    monkeypatch.setattr(harden, "CONTESTANTS", {harden.PLAIN: contestants.plain, harden.ART: contestants.art})
     absent: dict[str, str] = {}
     assert list(harden._present(scene, absent)) == [harden.PLAIN]
     assert absent[harden.ART].startswith("ModuleNotFoundError")
@@ -102,4 +103,4 @@ def test_the_page_takes_ratios_within_rounds(slower, met):
 @pytest.mark.oracles
 def test_art_takes_part(scene):
     pytest.importorskip("art")
-    assert len(harden.art(scene)) == 2
+    assert len(contestants.art(scene)) == 2

@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 from lsa_audit.statistics import holm
 
-from .experiment import Setting
 from .results import CLEAN, Difference, Figure, Pairs, Results, fgsm, spread
 
 SIGNIFICANT = 0.05
 CLEAN_LOSS = 1.5
 """Points of clean accuracy that a gain may cost."""
 UNSEEN_SHARE = 0.5
-"""A gain under PGD of which the cascade leaves less than this share is called masking."""
+"""A gain of which a stronger attack leaves less than this share is called a sign of masking."""
 
 Row = list[str]
 
@@ -56,17 +55,26 @@ class Gain(NamedTuple):
         return self.p_value < SIGNIFICANT and self.pairs.gained > self.pairs.lost and self.clean >= -CLEAN_LOSS
 
 
+class Unseen(NamedTuple):
+    """A gain in points that a stronger attack at the same epsilon, on the same images, does not see."""
+
+    weaker: Figure
+    stronger: Figure
+    gain: float
+    left: float
+
+
 class Mask(NamedTuple):
     """What speaks for masking in one setting.
 
     Attributes:
         errors: rule -> seeds in which an attack-health finding of it is an error.
-        unseen: epsilon -> gain under PGD and under the cascade on the same images, in points, where it vanishes.
+        unseen: the gains that vanish.
     """
 
     setting: str
     errors: dict[str, int]
-    unseen: dict[float, tuple[float, float]]
+    unseen: list[Unseen]
     seeds: int
 
 
@@ -121,23 +129,23 @@ def masks(results: Results) -> list[Mask]:
             rules = {entry["rule"] for look in cell["looks"] for entry in look["findings"] if entry["level"] == "error"}
             errors |= {rule: errors.get(rule, 0) + 1 for rule in sorted(rules)}
         if errors or setting.name in unseen:
-            found.append(Mask(setting.name, errors, unseen.get(setting.name, {}), len(cells)))
+            found.append(Mask(setting.name, errors, unseen.get(setting.name, []), len(cells)))
     return found
 
 
-def _unseen(results: Results) -> dict[str, dict[float, tuple[float, float]]]:
-    """Setting -> epsilon -> points gained under PGD and under the cascade, on the images of the cascade."""
-    most = results.first["sizes"]["scan"]
-    tests: list[tuple[Setting, float]] = [
-        (setting, epsilon) for setting in results.compared() for epsilon in results.experiment.decisive
-    ]
-    pgd = [results.pairs(setting, Figure("white-box", "pgd", epsilon), most) for setting, epsilon in tests]
-    adjusted = holm([pair.p_value for pair in pgd]).tolist() if pgd else []
-    found: dict[str, dict[float, tuple[float, float]]] = {}
-    for (setting, epsilon), pair, p_value in zip(tests, pgd, adjusted, strict=True):
-        seen = results.pairs(setting, Figure("scan", "cascade", epsilon)).points
-        if p_value < SIGNIFICANT and pair.points > 0 and seen < UNSEEN_SHARE * pair.points:
-            found.setdefault(setting.name, {})[epsilon] = (pair.points, seen)
+def _unseen(results: Results) -> dict[str, list[Unseen]]:
+    """By setting: significant gains under FGSM that PGD does not see, and under PGD that the cascade does not see."""
+    experiment, most = results.experiment, results.first["sizes"]["scan"]
+    steps = [(Figure("white-box", "fgsm", one), Figure("white-box", "pgd", one)) for one in experiment.strong]
+    steps += [(Figure("white-box", "pgd", one), Figure("scan", "cascade", one)) for one in experiment.decisive]
+    tests = [(setting, weaker, stronger) for setting in results.compared() for weaker, stronger in steps]
+    gained = [results.pairs(setting, weaker, most) for setting, weaker, _ in tests]
+    adjusted = holm([pair.p_value for pair in gained]).tolist() if gained else []
+    found: dict[str, list[Unseen]] = {}
+    for (setting, weaker, stronger), pair, p_value in zip(tests, gained, adjusted, strict=True):
+        left = results.pairs(setting, stronger, most).points
+        if p_value < SIGNIFICANT and pair.points > 0 and left < UNSEEN_SHARE * pair.points:
+            found.setdefault(setting.name, []).append(Unseen(weaker, stronger, pair.points, left))
     return found
 
 
@@ -179,9 +187,15 @@ def _on_gains(results: Results) -> list[str]:
         lines.append("")
     return lines + [
         f"- {gain.setting} over {gain.base} under {gain.attack}: {gain.pairs.points:+.2f} points (p "
-        f"{p_text(gain.p_value)}), clean {gain.clean:+.2f}; over seeds {interval(gain.seeds)}."
+        f"{p_text(gain.p_value)}), clean {gain.clean:+.2f}; over seeds {interval(gain.seeds)}: "
+        f"{_agreement(gain.seeds)}."
         for gain in holding
     ]
+
+
+def _agreement(seeds: Difference) -> str:
+    """What the seeds add to a p-value that takes their images together."""
+    return "the seeds bear it out" if seeds.low is not None and seeds.low > 0 else "the seeds do not bear it out"
 
 
 def _on_masks(results: Results) -> list[str]:
@@ -190,8 +204,8 @@ def _on_masks(results: Results) -> list[str]:
     if not found:
         return [f"{question}."]
     rule = (
-        "an attack-health finding that is an error, or a significant gain under PGD of which the cascade leaves less "
-        "than half on the same images"
+        "an attack-health finding that is an error, or a significant gain under FGSM of which PGD leaves less than "
+        "half, or one under PGD of which the cascade does, on the same images"
     )
     return [f"{question} ({rule}).", "", *(f"- {_mask(mask)}" for mask in found)]
 
@@ -199,8 +213,9 @@ def _on_masks(results: Results) -> list[str]:
 def _mask(mask: Mask) -> str:
     parts = [f"{rule} is an error in {count} of {mask.seeds} seeds" for rule, count in mask.errors.items()]
     parts += [
-        f"at {epsilon:g} it gains {pgd:+.1f} points under PGD and {cascade:+.1f} under the cascade"
-        for epsilon, (pgd, cascade) in mask.unseen.items()
+        f"at {weaker.epsilon:g} it gains {gain:+.1f} points under {weaker.attack} and {left:+.1f} under "
+        f"{stronger.attack}"
+        for weaker, stronger, gain, left in mask.unseen
     ]
     return f"{mask.setting}: {'; '.join(parts)}."
 

@@ -189,7 +189,7 @@ Grid = Annotated[
     list[str] | None,
     typer.Option(
         metavar="E,E",
-        help="Epsilons of the R&G score; default: thirds of epsilon up to 5/3.",
+        help="Epsilons of the R&G score; default: halves of epsilon, up to twice.",
         rich_help_panel=CHECKS,
     ),
 ]

@@ -15,6 +15,7 @@ from . import (
     outputs,
     progress,
     scope,
+    single_step,
     unmeasured,
     vulnerable_layers,
 )
@@ -40,6 +41,7 @@ HEALTH_RULES: dict[str, Rule] = {
     "weaker-with-larger-epsilon": comparisons.larger_epsilon,
     "black-box-beats-white-box": comparisons.black_box,
     "noise-beats-gradient": comparisons.noise,
+    "single-step-misled": single_step.find,
 }
 """Whether the attacks worked at all; causes before the signs that they leave."""
 

@@ -16,8 +16,8 @@ from .taps import Visitor, per_image, run, run_graph
 
 BatchNorm = Literal["train", "frozen"]
 
-TRAINING_ARGUMENT = {"batch_norm": 5, "dropout": 2}
-"""Operations whose argument at that place says whether they run as in training."""
+TRAINING_ARGUMENT = 5
+"""Place of the argument that says whether a batch norm runs as in training."""
 
 
 class Seen(NamedTuple):
@@ -36,8 +36,8 @@ class Trainee:
     """A model that is being trained, run through the graph that the audit looks at.
 
     Two forms share the weights: as in evaluation, and as in training, where batch norms take the statistics of the
-    batch, learn them, and dropout drops. In training a graph that was exported in eval mode has no layers that are only
-    there in training, such as stochastic depth.
+    batch and learn them. What an export in eval mode leaves out does not act in training either: dropout, stochastic
+    depth, and the count of batches of a batch norm. A model that runs under hooks instead has all of them.
 
     Args:
         graph: of the model, walked.
@@ -162,8 +162,5 @@ def _is_kept(node: fx.Node) -> bool:
 def _switch(graph: fx.Graph, batch_norm: BatchNorm) -> None:
     """From evaluation to training."""
     for node in graph.nodes:
-        name = operation(node)
-        place = TRAINING_ARGUMENT.get(name)
-        if place is None or (name == "batch_norm" and (batch_norm == "frozen" or node.args[3] is None)):
-            continue
-        node.update_arg(place, True)
+        if operation(node) == "batch_norm" and batch_norm == "train" and node.args[3] is not None:
+            node.update_arg(TRAINING_ARGUMENT, True)

@@ -11,7 +11,7 @@ from .recipe import Recipe
 
 DEFAULT_ATTACKS = ("fgsm", "pgd", "apgd-ce", "cascade")
 PASSES = 600
-GRID_SHARES = (1 / 3, 2 / 3, 1.0, 4 / 3, 5 / 3)
+GRID_SHARES = (0.5, 1.0, 1.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Checks:
         attacks: names; the first is run on the whole grid, and the one most like the training's is added. Empty: fgsm,
             pgd, apgd-ce and cascade.
         passes: of cascade, an image; None: 600.
-        grid: epsilons of the R&G score; empty: thirds of the recipe's epsilon up to five thirds, within the range.
+        grid: epsilons of the R&G score; empty: halves of the recipe's epsilon up to twice that, within the range.
     """
 
     attacks: tuple[str, ...] = ()

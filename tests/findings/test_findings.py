@@ -9,7 +9,7 @@ from lsa_audit.findings import HEALTH_RULES, RULES, find_all
 from lsa_audit.records import AuditRecord, LabelInfo, Skipped
 from lsa_audit.statistics import estimate
 
-from .records import PGD, attack, found, health, levels, pair, record, signs
+from .records import PGD, SMALL, attack, found, health, levels, pair, record, signs
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,8 @@ def test_rules_sign_with_their_own_id_and_group(scanned):
     trial = health().unbounded.model_copy(update={"fooled": 0})
     subject = record(
         sick,
+        attack("fgsm", 20, SMALL),
+        attack("pgd", 5, SMALL),
         clean=estimate(20, 200),
         graph=record().graph.model_copy(update={"batch_independent": False}),
         health=health(

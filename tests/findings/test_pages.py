@@ -16,6 +16,7 @@ from lsa_audit.findings import (
     gradients,
     outputs,
     progress,
+    single_step,
 )
 from lsa_audit.findings.explanations import PAGES, page, title
 
@@ -34,6 +35,7 @@ THRESHOLDS: dict[str, tuple[float, ...]] = {
     "weaker-with-larger-epsilon": (*PAIR, comparisons.MISSED_SHARE),
     "black-box-beats-white-box": (*PAIR, comparisons.BLACK_BOX_SHARE),
     "noise-beats-gradient": (*PAIR, comparisons.MISSED_SHARE),
+    "single-step-misled": (single_step.STANDING_SHARE, single_step.MISLED_SHARE, single_step.MISLED_IMAGES),
 }
 
 

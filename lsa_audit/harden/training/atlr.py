@@ -80,7 +80,8 @@ def auto_gammas(
 
     gamma_l = 0.5 min(J, log K) / (L CM_l), with the base loss J and the relative error CM_l of layer l as means over
     the images of the batches. A model that was never trained against attacks starts far above log K, the loss of
-    guessing, and soon leaves that behind: the penalties would outweigh all the rest. A layer that does not move gets 0. The model runs as in evaluation, and nothing of it changes.
+    guessing, and soon leaves that behind: the penalties would outweigh all the rest. A layer that does not move gets 0.
+    The model runs as in evaluation, and nothing of it changes.
 
     Args:
         batches: one at least; their epsilon is that of the training, after any warm-up.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -174,8 +175,8 @@ class Training:
             self.optimizer.zero_grad(set_to_none=True)
             losses = [self._backward(piece, len(pieces), index) for index, piece in enumerate(pieces)]
             self._count(losses, pieces)
-            if self.recipe.clip_grad is not None:
-                nn.utils.clip_grad_norm_(self.trainee.parameters, self.recipe.clip_grad)
+            length = nn.utils.clip_grad_norm_(self.trainee.parameters, self.recipe.clip_grad or math.inf)
+            self._check("the length of the gradient", float(length))
             self.optimizer.step()
             if self.ema is not None:
                 self.ema.update(self.step)
@@ -215,22 +216,26 @@ class Training:
         return weights_perturbed(parameters, [self.setup.ranks.mean(entry) for entry in gradients], self.recipe.awp)
 
     def _count(self, losses: list[Loss], pieces: list[Piece]) -> None:
-        """Add up what the step showed, and refuse to go on from a loss that is not finite."""
+        """Add up what the step showed."""
         here = torch.stack([loss.total.detach() for loss in losses]).mean()
         mean = float(self.setup.ranks.mean(here))
-        if not abs(mean) < float("inf"):
-            kept = ""
-            if self.folder is not None and (self.folder / CHECKPOINT_NAME).is_file():
-                kept = f"; the last good checkpoint is {self.folder / CHECKPOINT_NAME}"
-            what = f"the loss is {mean} at step {self.step + 1} (epoch {len(self.epochs) + 1}){kept}"
-            raise ModelError(what, "lower --lr or --gamma, or give --clip-grad or a --warmup")
+        self._check("the loss", mean)
         self.sums.loss += mean
         if losses[0].penalty is not None:
-            self.sums.penalty += float(
-                torch.stack([loss.penalty for loss in losses if loss.penalty is not None]).mean()
-            )
+            penalty = torch.stack([loss.penalty for loss in losses if loss.penalty is not None]).mean()
+            self.sums.penalty += float(self.setup.ranks.mean(penalty))
         self.sums.right += float(self.setup.ranks.sum(torch.stack([loss.right for loss in losses]).sum()))
         self.sums.images += self.setup.ranks.size * sum(len(piece.labels) for piece in pieces)
+
+    def _check(self, what: str, value: float) -> None:
+        """Refuse to go on from a number that is not finite: the weights are still good."""
+        if math.isfinite(value):
+            return
+        kept = ""
+        if self.folder is not None and (self.folder / CHECKPOINT_NAME).is_file():
+            kept = f"; the last good checkpoint is {self.folder / CHECKPOINT_NAME}"
+        seen = f"{what} is {value} at step {self.step + 1} (epoch {len(self.epochs) + 1}){kept}"
+        raise ModelError(seen, "lower --lr or --gamma, or give --clip-grad or a --warmup")
 
     def _finish_epoch(self) -> None:
         score, sums = self.validated(), self.sums
@@ -264,6 +269,9 @@ class Training:
     def validated(self) -> Score:
         """The score of the model as it is now, averaged where the recipe says so."""
         with self._averaged():
+            if self.setup.ranks.size > 1:
+                # Batch norms have seen other images in each process; those of the first are what is kept.
+                put(self.module, self.setup.ranks.share(copy_of(self.module)))
             return validate(self.module, self.setup.validation, self.recipe, self.setup.device, self.setup.ranks)
 
     def _averaged(self) -> AbstractContextManager[object]:

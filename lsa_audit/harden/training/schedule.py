@@ -12,7 +12,7 @@ from ..recipe import Recipe, ramp
 
 NAMES = {"cosine": "cosine", "linear": "poly", "multistep": "multistep"}
 MILESTONES = (0.5, 0.75)
-"""Of multistep, as shares of the training; the rate falls to a tenth at each."""
+"""Of multistep, as shares of the training; the rate falls to a tenth at each, as timm counts one step before."""
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:

@@ -16,29 +16,35 @@ from ...models.base import Model
 
 @contextmanager
 def trainable(model: Model, graph: Graph) -> Iterator[None]:
-    """The parameters that the logits depend on take gradients, the others do not; as before on leaving.
+    """The parameters that the logits depend on take gradients, the others do not, whatever the caller's mode is.
+
+    On leaving, `requires_grad` and `grad` of every parameter and torch's generators are as before; the module is in
+    eval mode.
 
     Raises:
         ModelError: there are none.
     """
     module = model.module
-    flags = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
-    used = {id(parameter) for parameter, _ in flags}
+    before = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
+    used = {id(parameter) for parameter, _, _ in before}
     if isinstance(graph.module, fx.GraphModule):
         used = {id(graph.module.get_parameter(name)) for name in parameters_read(graph.module)}
-    chosen = {id(entry) for entry, _ in flags if entry.is_floating_point() and id(entry) in used}
+    chosen = {id(entry) for entry, _, _ in before if entry.is_floating_point() and id(entry) in used}
     if not chosen:
         what = f"{model.name} has no trainable parameters: its weights are constants of a frozen graph"
         raise ModelError(what, "export it again without freezing, or give the network by its name")
+    gpus = {parameter.device.index for parameter, _, _ in before if parameter.is_cuda}
     try:
-        for parameter, _ in flags:
+        for parameter, _, _ in before:
             parameter.requires_grad_(id(parameter) in chosen)
-        module.eval()
-        yield
-    finally:
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
             parameter.grad = None
+        module.eval()
+        with torch.random.fork_rng(gpus), torch.enable_grad():
+            yield
+    finally:
+        for parameter, requires_grad, gradient in before:
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = gradient
         module.eval()
 
 

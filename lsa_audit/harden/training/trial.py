@@ -31,24 +31,26 @@ class Trial:
 
 
 def try_steps(setup: Setup, progress: Progress, steps: int = 2) -> Trial:
-    """Run that many steps, the first of which warms up, and one validation; the weights are as before.
+    """Run that many steps, the first of which warms up, and one validation; the weights are as before in any case.
 
     Raises:
         ModelError: as `train`.
     """
     state = copy_of(setup.model.module)
-    with trainable(setup.model, setup.graph):
-        training = Training(setup, progress, None)
-        progress.stage("trial", steps)
-        seconds = []
-        for _ in range(steps):
+    try:
+        with trainable(setup.model, setup.graph):
+            training = Training(setup, progress, None)
+            progress.stage("trial", steps)
+            seconds = []
+            for _ in range(steps):
+                started = time.perf_counter()
+                training.advance()
+                seconds.append(time.perf_counter() - started)
+                progress.advance(1)
             started = time.perf_counter()
-            training.advance()
-            seconds.append(time.perf_counter() - started)
-            progress.advance(1)
-        started = time.perf_counter()
-        training.validated()
-        validation = time.perf_counter() - started
+            training.validated()
+            validation = time.perf_counter() - started
+    finally:
         put(setup.model.module, state)
     count = training.batches.steps_an_epoch
     total = setup.recipe.epochs * (count * seconds[-1] + validation) + validation

@@ -87,12 +87,12 @@ def ending(epochs: Sequence[Epoch], before: Score, labels: Tensor, recipe: Recip
         return "collapsed", (
             f"after epoch {last.epoch} the clean accuracy is {last.clean:.1%}, no better than always giving one label"
         )
+    if last.epoch >= recipe.epochs:
+        return "finished", f"all {recipe.epochs} epochs are done"
     if recipe.patience is not None and len(epochs) >= recipe.patience:
         lately = any(entry.kept for entry in epochs[-recipe.patience :])
         if not lately:
             return "early-stop", f"no better checkpoint in {recipe.patience} epochs"
-    if last.epoch >= recipe.epochs:
-        return "finished", f"all {recipe.epochs} epochs are done"
     return None
 
 

@@ -124,6 +124,20 @@ def _black_box(record: AuditRecord) -> Iterator[Seen]:
             yield _missed(result.perturbation.id, ran[-1].fooled, ran[-1].images, member)
 
 
+def _single_step(record: AuditRecord) -> Iterator[Seen]:
+    named = selection.labels(record)
+    for result in _attacks(record):
+        entry = result.perturbation
+        ball = (entry.norm, entry.epsilon)
+        others = [other for other in _attacks(record) if (other.perturbation.norm, other.perturbation.epsilon) == ball]
+        several = [other for other in others if other.perturbation.steps != 1]
+        if entry.steps == 1 and several:
+            strongest = min(several, key=lambda other: other.robust_accuracy.count)
+            misled = max(0, result.robust_accuracy.count - strongest.robust_accuracy.count)
+            stronger = named.get(strongest.perturbation.id) or text.name(strongest.perturbation.id)
+            yield _missed(entry.id, misled, result.robust_accuracy.count, stronger)
+
+
 CHECKS: dict[str, Look] = {
     "no-attack": _no_attack,
     "never-right": _never_right,
@@ -143,6 +157,7 @@ CHECKS: dict[str, Look] = {
     "weaker-with-larger-epsilon": _compared("larger-epsilon"),
     "black-box-beats-white-box": _black_box,
     "noise-beats-gradient": _compared("noise"),
+    "single-step-misled": _single_step,
 }
 """By the id of the rule that judges it, in the order of the rules."""
 

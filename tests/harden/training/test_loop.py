@@ -1,4 +1,4 @@
-"""The loop: what equals the base, what is kept, how it goes on after a kill, how it stops, and that no trace is left."""
+"""The loop: what equals the base, what is kept, how it goes on after a kill, how it stops; no trace is left."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from lsa_audit.progress import Silent
 
 from . import trainings
 from .trainings import CUT, MOMENTS, dataset, network, run, setup, weights
+
+pytestmark = pytest.mark.timeout(900)
 
 PGD = {"at": "pgd", "steps": 2}
 UNTIMED = {"epochs": {"__all__": {"duration_s", "images_per_s"}}, "resumed": True}
@@ -219,7 +221,7 @@ def cut(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, trainings.__file__, "kill", str(folder)]
-    subprocess.run(command, check=True, timeout=200, env=environment, cwd=Path(__file__).parents[3])
+    subprocess.run(command, check=True, timeout=800, env=environment, cwd=Path(__file__).parents[3])
     return folder
 
 

@@ -19,7 +19,7 @@ from lsa_audit import models
 from lsa_audit.data.base import Dataset
 from lsa_audit.graph.walker import walk
 from lsa_audit.harden.recipe import Recipe
-from lsa_audit.harden.training.loop import CHECKPOINT_NAME, Setup, Trained, train
+from lsa_audit.harden.training.loop import Setup, Trained, train
 from lsa_audit.parallel import Ranks, ranks
 from lsa_audit.progress import Silent
 
@@ -59,6 +59,8 @@ SHARED: dict[str, tuple[dict[str, object], dict[str, float]]] = {
     "awp": ({"at": "fgsm", "awp": 0.01, "reg": "lad-lie"}, {"relu1": 0.0}),
 }
 """Trainings that two processes share, without batch norms, which see only the images of their own process."""
+NORMED = "normed"
+"""One with them, which two processes share as well."""
 
 
 def fresh(*, norm: bool, dropout: float) -> nn.Sequential:
@@ -186,10 +188,11 @@ def _kill_all(folder: Path) -> None:
 def _share_all(folder: Path) -> None:
     """Train together with the other processes of torchrun's environment; each leaves what it ended with."""
     with ranks(CPU) as group:
-        for name, (settings, gammas) in SHARED.items():
+        for name, (settings, gammas) in {**SHARED, NORMED: ({"at": "fgsm", "ema": 0.9}, {})}.items():
             place = folder / f"{name}-{group.rank}"
             place.mkdir()
-            made = setup({"batch_size": 32, **settings}, gammas, own=network(norm=False, dropout=0.0), group=group)
+            own = network(norm=name == NORMED, dropout=0.0)
+            made = setup({"batch_size": 32, **settings}, gammas, own=own, group=group)
             log = train(made, Silent(), place).log
             torch.save({"log": log.model_dump(), "weights": weights(made)}, folder / f"{name}-{group.rank}.pt")
 
