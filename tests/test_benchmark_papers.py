@@ -176,14 +176,15 @@ def test_an_error_of_the_attack_health_is_a_sign_of_masking():
         "subject": "pgd@linf-0.3",
         "message": "Of 4 | 3",
     }
-    made = [cell("at", 0, findings=[finding]), cell("at", 1, findings=[{**finding, "level": "warning"}])]
+    idle = {**finding, "rule": "never-right"}
+    made = [cell("at", 0, findings=[finding, idle]), cell("at", 1, findings=[{**finding, "level": "warning"}])]
     results = Results(EXPERIMENT, made)
     (mask,) = answers.masks(results)
     assert (mask.errors, mask.seeds) == ({"black-box-beats-white-box": 1}, 2)
     text = page.document(results)
     assert "| at | error | black-box-beats-white-box | scan: pgd@linf-0.3 | 1 of 2 | Of 4 / 3 |" in text
     assert "- at: black-box-beats-white-box is an error in 1 of 2 seeds." in text
-    assert "| 1 error, 1 warning |" in text
+    assert "| 2 errors, 1 warning |" in text
 
 
 def test_the_page_and_its_files(tmp_path):

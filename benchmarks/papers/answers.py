@@ -16,6 +16,9 @@ CLEAN_LOSS = 1.5
 UNSEEN_SHARE = 0.5
 """A gain of which a stronger attack leaves less than this share is called a sign of masking."""
 
+NO_SIGN = "never-right"
+"""An attack-health error that says nothing of masking: there was nothing to attack."""
+
 Row = list[str]
 
 
@@ -126,7 +129,8 @@ def masks(results: Results) -> list[Mask]:
         cells = results.cells(setting.name)
         errors: dict[str, int] = {}
         for cell in cells:
-            rules = {entry["rule"] for look in cell["looks"] for entry in look["findings"] if entry["level"] == "error"}
+            findings = [entry for look in cell["looks"] for entry in look["findings"]]
+            rules = {entry["rule"] for entry in findings if entry["level"] == "error"} - {NO_SIGN}
             errors |= {rule: errors.get(rule, 0) + 1 for rule in sorted(rules)}
         if errors or setting.name in unseen:
             found.append(Mask(setting.name, errors, unseen.get(setting.name, []), len(cells)))

@@ -49,7 +49,7 @@ class _Wide(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         ready = self.relu1(self.norm1(features))
-        changed = self.conv2(self.relu2(self.norm2(self.conv1(ready))))
+        changed: Tensor = self.conv2(self.relu2(self.norm2(self.conv1(ready))))
         return changed + (features if self.shortcut is None else self.shortcut(ready))
 
 

@@ -213,7 +213,7 @@ def _training(results: Results) -> list[str]:
 
 def _machines(results: Results) -> list[str]:
     """What the figures were computed with."""
-    lines = Counter()
+    lines: Counter[str] = Counter()
     for setting in results.settings:
         for cell in results.cells(setting.name):
             place = cell["looks"][0]["environment"]
@@ -222,7 +222,7 @@ def _machines(results: Results) -> list[str]:
                 f"{cell['processor']}, {place['device']}, {place['threads']} thread(s), training in "
                 f"{cell['recipe']['precision']}; {place['platform']}, Python {place['python']}; {packages}"
             ] += 1
-    return ["## Hardware", "", *(f"- {count} cells: {line}" for line, count in lines.items()), ""]
+    return ["## Hardware", "", *(f"- cells: {count}; {line}" for line, count in lines.items()), ""]
 
 
 def summary(results: Results) -> dict[str, Any]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..harden.training.trial import Trial
     from ..hardening import Hardened, Wishes
     from ..profile import Profile
-    from ..records.hardening import Hardening
     from .output import RunFolder
 
 REPORTS = Path("reports")
@@ -195,7 +194,7 @@ def _train(model: str, profile: Profile, wishes: Wishes, folder: RunFolder, resu
         folder.write_files(_files(result))
     typer.echo(to_json(result.record) if json else "\n".join(summary(result.record)), nl=not json)
     _say(f"report: {folder.path}")
-    return int(_code(result.record))
+    return int(ExitCode.INCONCLUSIVE if result.record.inconclusive else ExitCode.OK)
 
 
 def _follow(model: str, profile: Profile, wishes: Wishes, resume: Path | None) -> int:
@@ -284,13 +283,6 @@ def _files(result: Hardened) -> dict[str, bytes]:
         "hardening.json": to_json(result.record),
     }
     return runs | {name: content.encode() for name, content in rendered.items()}
-
-
-def _code(record: Hardening) -> ExitCode:
-    """Inconclusive where nothing was kept, or where the attacks did not work properly."""
-    audits = [audit for audit in (record.before, record.after) if audit is not None]
-    doubtful = record.verdict in ("masked", "no-checkpoint") or any(audit.inconclusive for audit in audits)
-    return ExitCode.INCONCLUSIVE if doubtful else ExitCode.OK
 
 
 def _say(text: str) -> None:

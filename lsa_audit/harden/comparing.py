@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..records import AttackResult, AuditRecord, Sustainability
-from ..records.hardening import GridScore, LayerShift, Verdict
+from ..records.hardening import GridScore, LayerShift, Verdict, doubts
 from ..records.repair import Change
 from ..units import format_percent
 from ..verdicts import Flags
@@ -106,7 +106,7 @@ def verdict(
         return "no-checkpoint", f"no epoch kept the clean accuracy within {format_percent(max_clean_drop)}"
     clean, attacked = found[0], [entry for name in strongest for entry in found if entry.id == name]
     seen = "; ".join(_sentence(entry) for entry in (clean, *attacked))
-    sick = [entry.rule for entry in after.findings if entry.group == "attack-health" and entry.level == "error"]
+    sick = [entry.rule for entry in doubts(after, strongest)]
     gained = any(entry.difference > 0 for entry in attacked)
     if sick and gained:
         named = ", ".join(dict.fromkeys(sick))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
 
-from . import AuditRecord, Environment, Timing
+from . import AuditRecord, Environment, Finding, Timing
 from .base import Record, Skipped
 from .repair import Change, RepairedFile
 from .subject import DataInfo, LabelInfo, ModelInfo
@@ -106,3 +107,21 @@ class Hardening(Record):
     skipped: tuple[Skipped, ...] = ()
     environment: Environment
     timing: Timing
+
+    @property
+    def inconclusive(self) -> bool:
+        """Whether no verdict on the robustness can be relied on."""
+        return self.verdict in ("masked", "no-checkpoint") or bool(doubts(self.after, self.strongest))
+
+
+def doubts(after: AuditRecord | None, strongest: Sequence[str]) -> tuple[Finding, ...]:
+    """The attack-health errors of the audit after that touch the verdict: of the model, or of an attack that decides.
+
+    Args:
+        strongest: ids of the attacks that decide. The others, such as one step at larger epsilons, have no say.
+    """
+    if after is None:
+        return ()
+    others = {entry.perturbation.id for entry in after.attacks} - set(strongest)
+    errors = [entry for entry in after.findings if entry.group == "attack-health" and entry.level == "error"]
+    return tuple(entry for entry in errors if entry.subject not in others)

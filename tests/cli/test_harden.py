@@ -446,11 +446,19 @@ def test_the_other_processes_of_torchrun_neither_print_nor_write(trainer, here, 
 # --- exit codes ----------------------------------------------------------------------------------
 
 
-def with_doubt(when: str):
+def with_doubt(when: str, subject: str):
     record = hardening()
     audit = getattr(record, when)
-    doubt = Finding(rule="zero-gradients", group="attack-health", level="error", subject="pgd", message="none")
+    doubt = Finding(rule="zero-gradients", group="attack-health", level="error", subject=subject, message="none")
     return record.model_copy(update={when: audit.model_copy(update={"findings": (doubt,)})})
+
+
+def undecided() -> str:
+    """An attack of the audits that has no say."""
+    record = hardening()
+    return next(
+        entry.perturbation.id for entry in record.before.attacks if entry.perturbation.id not in record.strongest
+    )
 
 
 @pytest.mark.parametrize(
@@ -461,10 +469,12 @@ def with_doubt(when: str):
         (lambda: hardening(verdict="harmed"), 0),
         (masked, 3),
         (without_checkpoint, 3),
-        (lambda: with_doubt("before"), 3),
-        (lambda: with_doubt("after"), 3),
+        (lambda: with_doubt("before", "the model"), 0),
+        (lambda: with_doubt("after", "the model"), 3),
+        (lambda: with_doubt("after", hardening().strongest[0]), 3),
+        (lambda: with_doubt("after", undecided()), 0),
     ],
-    ids=["helped", "not-helped", "harmed", "masked", "no-checkpoint", "doubt-before", "doubt-after"],
+    ids=["helped", "not-helped", "harmed", "masked", "no-checkpoint", "before", "model", "decides", "does not decide"],
 )
 def test_the_exit_code_says_whether_the_figures_can_be_relied_on(trainer, here, make, code):
     trainer.record = make()

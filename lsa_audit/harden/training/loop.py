@@ -86,7 +86,7 @@ def train(setup: Setup, progress: Progress, folder: Path | None = None, *, resum
     """Train the model, and leave the weights of the best epoch in it.
 
     The best is the most robust one under PGD on the validation images among those that keep the clean accuracy which
-    the recipe asks for; where no epoch does, the weights are as before. The module comes back in eval mode.
+    the recipe asks for; where no epoch does, the weights are as before.
 
     Args:
         folder: where the checkpoint and the log are kept; None keeps neither.

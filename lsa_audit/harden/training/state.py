@@ -18,14 +18,15 @@ from ...models.base import Model
 def trainable(model: Model, graph: Graph) -> Iterator[None]:
     """The parameters that the logits depend on take gradients, the others do not, whatever the caller's mode is.
 
-    On leaving, `requires_grad` and `grad` of every parameter and torch's generators are as before; the module is in
-    eval mode.
+    Inside, the module is in eval mode. On leaving, `requires_grad` and `grad` of every parameter, the training flags
+    and torch's generators are as before.
 
     Raises:
         ModelError: there are none.
     """
     module = model.module
     before = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
+    flags = [(child, child.training) for child in module.modules()]
     used = {id(parameter) for parameter, _, _ in before}
     if isinstance(graph.module, fx.GraphModule):
         used = {id(graph.module.get_parameter(name)) for name in parameters_read(graph.module)}
@@ -45,7 +46,8 @@ def trainable(model: Model, graph: Graph) -> Iterator[None]:
         for parameter, requires_grad, gradient in before:
             parameter.requires_grad_(requires_grad)
             parameter.grad = gradient
-        module.eval()
+        for child, training in flags:
+            child.training = training
 
 
 def copy_of(module: nn.Module) -> dict[str, Tensor]:

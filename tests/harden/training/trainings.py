@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -49,8 +49,10 @@ CUT: dict[str, tuple[dict[str, object], dict[str, float]]] = {
     ),
 }
 """Trainings that are cut: settings and gammas."""
-MOMENTS = (2, 5, 11)
-"""The processes are killed after these steps, before the checkpoint of the step is written."""
+MOMENTS = (2, 5, 11, None)
+"""The processes are killed after these steps, before the checkpoint of the step is written; None: between epochs."""
+FEW = (("atlr", 5), ("free", None), ("everything", 11))
+CUTS = {"few": FEW, "many": tuple((name, moment) for name in CUT for moment in MOMENTS if (name, moment) not in FEW)}
 
 SHARED: dict[str, tuple[dict[str, object], dict[str, float]]] = {
     "atlr": ({"at": "pgd", "steps": 2, "reg": "atlr"}, {"conv1": 0.3, "conv2": 0.2}),
@@ -61,6 +63,21 @@ SHARED: dict[str, tuple[dict[str, object], dict[str, float]]] = {
 """Trainings that two processes share, without batch norms, which see only the images of their own process."""
 NORMED = "normed"
 """One with them, which two processes share as well."""
+
+
+class Constant(nn.Module):
+    """All its numbers are buffers."""
+
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.register_buffer("weight", torch.randn(CLASSES, SIDE * SIDE, generator=generator))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 1, 8, 8] -> logits [N, 3]."""
+        return functional.linear(images.flatten(1), self.weight)
 
 
 def fresh(*, norm: bool, dropout: float) -> nn.Sequential:
@@ -169,20 +186,19 @@ def killed(folder: Path, name: str, moment: int | None) -> Path:
     return folder / f"{name}-{moment}"
 
 
-def _kill_all(folder: Path) -> None:
-    """Start every training in a process of its own, which kills itself."""
-    for name, (settings, gammas) in CUT.items():
-        for moment in (*MOMENTS, None):
-            place = killed(folder, name, moment)
-            place.mkdir()
-            child = os.fork()
-            if child == 0:
-                save_every = None if moment is None else 1
-                train(setup({**settings, "save_every": save_every}, gammas), Killer(moment), place)
-                os._exit(0)
-            _, status = os.waitpid(child, 0)
-            if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
-                raise SystemExit(f"{place.name} was not killed: {status}")
+def _kill(folder: Path, cuts: Iterable[tuple[str, int | None]]) -> None:
+    """Start trainings in processes of their own, which kill themselves."""
+    for name, moment in cuts:
+        place = killed(folder, name, moment)
+        place.mkdir()
+        child = os.fork()
+        if child == 0:
+            settings, gammas = CUT[name]
+            train(setup({**settings, "save_every": moment and 1}, gammas), Killer(moment), place)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
+            raise SystemExit(f"{place.name} was not killed: {status}")
 
 
 def _share_all(folder: Path) -> None:
@@ -199,5 +215,7 @@ def _share_all(folder: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    JOBS: dict[str, Callable[[Path], None]] = {"kill": _kill_all, "share": _share_all}
-    JOBS[sys.argv[1]](Path(sys.argv[2]))
+    if sys.argv[1] == "share":
+        _share_all(Path(sys.argv[2]))
+    else:
+        _kill(Path(sys.argv[2]), CUTS[sys.argv[1]])
