@@ -8,7 +8,7 @@ ORACLES := .venv.oracles
 BENCH := .venv.bench
 STAMP := $(VENV)/.installed-$(ONNX)
 
-.PHONY: help demo test test-slow test-oracles test-oracles-slow bench bench-dropout lint check clean
+.PHONY: help demo test test-slow test-oracles test-oracles-slow bench bench-dropout bench-harden lint check clean
 help:
 	@echo "make demo   set up and scan the built-in model"
 	@echo "make test   set up and run the tests"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-oracles-slow   the whole of AutoAttack on three real networks (minutes)"
 	@echo "make bench  compare speed and strength of the attacks with peers (hours; BENCH_ARGS=...)"
 	@echo "make bench-dropout   the same for the dropping of neurons"
+	@echo "make bench-harden    the time of a training step beside a plain loop and ART"
 	@echo "make lint   ruff and mypy"
 	@echo "make check  all of these, as CI does"
 
@@ -50,6 +51,9 @@ bench: $(BENCH)
 
 bench-dropout: $(BENCH)
 	PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.dropout $(BENCH_ARGS)
+
+bench-harden: $(BENCH)
+	PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.harden $(BENCH_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

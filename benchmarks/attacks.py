@@ -28,6 +28,7 @@ from torch import Tensor
 from benchmarks.attacks_page import document
 from benchmarks.attacks_peers import CONTESTANTS, SEED, Call
 from benchmarks.attacks_scenes import SUBJECTS, Scene, Subject
+from benchmarks.machine import processor
 from lsa_audit.attacks.budget import Budget
 from lsa_audit.attacks.norms import inside
 from lsa_audit.writing import write_whole
@@ -151,14 +152,7 @@ def _seed() -> None:
 @functools.cache
 def _environment() -> str:
     versions = ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name)))
-    return f"{_processor()}, {platform.machine()}, one thread; Python {platform.python_version()}; {versions}"
-
-
-def _processor() -> str:
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "CPU"
+    return f"{processor()}, {platform.machine()}, one thread; Python {platform.python_version()}; {versions}"
 
 
 def _version(name: str) -> str | None:

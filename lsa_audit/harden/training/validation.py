@@ -81,17 +81,20 @@ def ending(epochs: Sequence[Epoch], before: Score, labels: Tensor, recipe: Recip
             f"{last.robust:.1%} of the validation images PGD-{recipe.validation_steps}: the model has learned to "
             "resist the training attack alone"
         )
-    learned = [score for score in (before.clean, *(entry.clean for entry in earlier)) if not is_chance(score, labels)]
+    learned = any(not is_chance(score, labels) for score in (before.clean, *(entry.clean for entry in earlier)))
+    lately = [is_chance(entry.clean, labels) for entry in epochs[-2:]]
+    # One epoch at chance may be a stumble; a model that starts there gets half of the epochs to leave it.
+    given_up = last.epoch >= recipe.epochs or (all(lately) and len(lately) == 2)
     late = last.epoch >= max(2, math.ceil(PATIENT_SHARE * recipe.epochs))
-    if is_chance(last.clean, labels) and (learned or late):
+    if lately[-1] and given_up and (learned or late):
         return "collapsed", (
             f"after epoch {last.epoch} the clean accuracy is {last.clean:.1%}, no better than always giving one label"
         )
     if last.epoch >= recipe.epochs:
         return "finished", f"all {recipe.epochs} epochs are done"
     if recipe.patience is not None and len(epochs) >= recipe.patience:
-        lately = any(entry.kept for entry in epochs[-recipe.patience :])
-        if not lately:
+        better = any(entry.kept for entry in epochs[-recipe.patience :])
+        if not better:
             return "early-stop", f"no better checkpoint in {recipe.patience} epochs"
     return None
 

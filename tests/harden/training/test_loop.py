@@ -154,7 +154,7 @@ def test_a_learning_rate_that_destroys_the_network_ends_it_as_collapsed():
     made = setup({**PGD, "lr": 50.0, "max_clean_drop": 0.2})
     before = weights(made)
     log = train(made, Silent()).log
-    assert (log.ending, log.kept_epoch, len(log.epochs)) == ("collapsed", None, 1)
+    assert (log.ending, log.kept_epoch, len(log.epochs)) == ("collapsed", None, 2)
     assert "no better than always giving one label" in log.detail
     assert same(weights(made), before)
 
@@ -163,7 +163,7 @@ def test_weights_kept_before_a_collapse_are_put_back(tmp_path):
     made = setup({**PGD, "lr": 1e-4, "bn": "frozen"})
     doctor = Doctor(made, trainings.STEPS + 1, lambda head: head.weight.zero_())
     log = train(made, doctor, tmp_path).log
-    assert (log.ending, log.kept_epoch, len(log.epochs)) == ("collapsed", 1, 2)
+    assert (log.ending, log.kept_epoch, len(log.epochs)) == ("collapsed", 1, 3)
     content = load(tmp_path / CHECKPOINT_NAME)
     assert same(weights(made), content["best"])
     assert not same(weights(made), content["model"])
@@ -325,15 +325,19 @@ def test_a_learning_rate_beyond_all_bounds_stops_it(tmp_path):
 
 
 class Root(nn.Module):
-    """Its gradient at 0 is not finite, where its value is."""
+    """Its weight has no finite gradient, where the value is finite."""
+
+    def __init__(self):
+        super().__init__()
+        self.offset = nn.Parameter(torch.zeros(1))
 
     def forward(self, values):
-        return values.sqrt()
+        return values + self.offset.abs().sqrt()
 
 
 def test_a_gradient_that_is_not_finite_reaches_no_weight(tmp_path):
     own = network(norm=False, dropout=0.0)
-    own.relu2 = nn.Sequential(nn.ReLU(), Root())
+    own.flat = nn.Sequential(Root(), nn.Flatten())
     made = setup({**PGD, "save_every": 1}, own=own)
     before = weights(made)
     stopped(made, Silent(), tmp_path, "gradient", "step 1 (epoch 1)")

@@ -78,14 +78,17 @@ def test_chance_is_the_commonest_label_within_three_deviations():
 
 
 def test_what_was_learnt_and_lost_collapsed_and_what_never_was_gets_half_of_the_time():
-    lost = epoch(1, clean=0.3, robust=0.2)
-    assert ends(lost) == "collapsed"
-    assert ends(lost, before=Score(0.25, 0.0)) is None
+    lost, again = (epoch(number, clean=0.3, robust=0.2) for number in (1, 2))
+    assert ends(lost) is None
+    assert ends(lost, again) == "collapsed"
+    assert ends(lost, epoch(2, clean=0.8)) is None
+    assert ends(lost, again, before=Score(0.25, 0.0)) is None
     never = [epoch(number, clean=0.3, robust=0.2) for number in range(1, 6)]
     assert ends(*never[:4], before=Score(0.25, 0.0)) is None
     assert ends(*never, before=Score(0.25, 0.0)) == "collapsed"
-    late = epoch(3, clean=0.3, robust=0.2)
-    assert ends(epoch(1, clean=0.3), epoch(2, clean=0.8), late, before=Score(0.25, 0.0)) == "collapsed"
+    late = [epoch(number, clean=0.3, robust=0.2) for number in (3, 4)]
+    assert ends(epoch(1, clean=0.3), epoch(2, clean=0.8), *late, before=Score(0.25, 0.0)) == "collapsed"
+    assert ends(epoch(1, clean=0.8), epoch(10, clean=0.3)) == "collapsed"
 
 
 def test_patience():
