@@ -24,7 +24,7 @@ def checked(**changes):
 def test_the_first_attack_runs_on_the_grid_and_the_others_at_the_epsilon():
     found = checked()
     assert [entry.name for entry in found.attacks] == list(DEFAULT_ATTACKS)
-    assert found.attacks[0].epsilon == pytest.approx((0.1, 0.2, 0.3, 0.4, 0.5))
+    assert found.attacks[0].epsilon == pytest.approx((0.15, 0.3, 0.45, 0.6))
     assert {entry.epsilon for entry in found.attacks[1:]} == {(0.3,)}
     assert {entry.norm for entry in found.attacks} == {"linf"}
     assert [entry.steps for entry in found.attacks] == [None, None, None, 600]
@@ -33,10 +33,18 @@ def test_the_first_attack_runs_on_the_grid_and_the_others_at_the_epsilon():
 def test_a_grid_is_sorted_holds_the_epsilon_once_and_stays_in_the_range():
     grid = checked(grid=(0.5, 0.1, 0.3, 0.1, 0.0)).attacks[0].epsilon
     assert grid == (0.1, 0.3, 0.5)
-    assert checked(recipe=Recipe(epsilon=0.9)).attacks[0].epsilon == pytest.approx((0.3, 0.6, 0.9))
+    assert checked(recipe=Recipe(epsilon=0.8)).attacks[0].epsilon == pytest.approx((0.4, 0.8))
     wide = checked(recipe=Recipe(norm="l2", epsilon=1.5)).attacks[0]
     assert wide.norm == "l2"
-    assert wide.epsilon == pytest.approx((0.5, 1.0, 1.5, 2.0, 2.5))
+    assert wide.epsilon == pytest.approx((0.75, 1.5, 2.25, 3.0))
+
+
+@pytest.mark.parametrize(("at", "own"), [("free", "fgsm"), ("pgd", "pgd"), ("trades", "pgd")])
+def test_the_attack_most_like_the_training_is_always_among_them(at, own):
+    found = checked(attacks=("square",), recipe=Recipe(at=at, epsilon=0.3)).attacks
+    assert [entry.name for entry in found] == ["square", own]
+    assert found[1].epsilon == (0.3,)
+    assert [entry.name for entry in checked(attacks=("pgd", "square")).attacks] == ["pgd", "square"]
 
 
 def test_passes_are_those_of_cascade():

@@ -90,6 +90,13 @@ def test_the_verdict_and_its_sentence(after, findings, expected, said):
         assert name in reason
 
 
+def test_a_sick_attack_that_does_not_decide_hides_no_gain():
+    other = MASKING.model_copy(update={"subject": perturbation("fgsm", 2 / 255).id})
+    own = MASKING.model_copy(update={"subject": FGSM})
+    assert settled(GAIN, findings=(other,))[0] == "helped"
+    assert settled(GAIN, findings=(own,))[0] == "masked"
+
+
 def test_the_floor_counts_images():
     assert settled({**GAIN, "clean": 176}, drop=0.02)[0] == "helped"
     assert settled({**GAIN, "clean": 175}, drop=0.02)[0] != "helped"

@@ -57,8 +57,12 @@ def split(dataset: Dataset, count: int | None, seed: int, purpose: str = "valida
     others = torch.ones(total, dtype=torch.bool)
     others[chosen] = False
     return (
-        part(dataset, others.nonzero().flatten(), f"{total - count} that are not for {purpose}, seed {seed}"),
-        part(dataset, chosen, f"{count} for {purpose}, class-balanced, seed {seed}"),
+        part(
+            dataset,
+            others.nonzero().flatten(),
+            f"{dataset.selection}; {total - count} that are not for {purpose}, seed {seed}",
+        ),
+        part(dataset, chosen, f"{dataset.selection}; {count} for {purpose}, class-balanced, seed {seed}"),
     )
 
 

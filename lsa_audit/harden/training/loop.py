@@ -99,7 +99,7 @@ def train(setup: Setup, progress: Progress, folder: Path | None = None, *, resum
 
     Cost: an epoch is, an image, the attack's forwards and backwards, one of training, and what the regulariser adds.
     """
-    with trainable(setup.model, setup.graph):
+    with trainable(setup.model, setup.graph, channels_last=setup.recipe.channels_last):
         return Training(setup, progress, folder).run(resume=resume)
 
 

@@ -15,11 +15,14 @@ from ...models.base import Model
 
 
 @contextmanager
-def trainable(model: Model, graph: Graph) -> Iterator[None]:
+def trainable(model: Model, graph: Graph, *, channels_last: bool = False) -> Iterator[None]:
     """The parameters that the logits depend on take gradients, the others do not, whatever the caller's mode is.
 
     Inside, the module is in eval mode. On leaving, `requires_grad` and `grad` of every parameter, the training flags
     and torch's generators are as before.
+
+    Args:
+        channels_last: whether the weights of convolutions lie in memory with their channels last, inside.
 
     Raises:
         ModelError: there are none.
@@ -40,9 +43,13 @@ def trainable(model: Model, graph: Graph) -> Iterator[None]:
             parameter.requires_grad_(id(parameter) in chosen)
             parameter.grad = None
         module.eval()
+        if channels_last:
+            module.to(memory_format=torch.channels_last)
         with torch.random.fork_rng(gpus), torch.enable_grad():
             yield
     finally:
+        if channels_last:
+            module.to(memory_format=torch.contiguous_format)
         for parameter, requires_grad, gradient in before:
             parameter.requires_grad_(requires_grad)
             parameter.grad = gradient

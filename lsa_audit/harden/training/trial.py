@@ -38,7 +38,7 @@ def try_steps(setup: Setup, progress: Progress, steps: int = 2) -> Trial:
     """
     state = copy_of(setup.model.module)
     try:
-        with trainable(setup.model, setup.graph):
+        with trainable(setup.model, setup.graph, channels_last=setup.recipe.channels_last):
             training = Training(setup, progress, None)
             progress.stage("trial", steps)
             seconds = []

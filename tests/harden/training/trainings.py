@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from lsa_audit.harden.recipe import Recipe
 from lsa_audit.harden.training.loop import Setup, Trained, train
 from lsa_audit.parallel import Ranks, ranks
 from lsa_audit.progress import Silent
+from lsa_audit.records.hardening import TrainingLog
 
 CPU = torch.device("cpu")
 CLASSES, SIDE = 3, 8
@@ -160,6 +161,46 @@ def run(
     """Train without a folder: the log, and the weights that were left."""
     made = setup(settings, gammas, **own)  # type: ignore[arg-type]
     return train(made, Silent()), weights(made)
+
+
+def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether the names and the bits are the same."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def untimed(log: TrainingLog) -> dict[str, object]:
+    """All of a log but seconds, and how often it was taken up again."""
+    return log.model_dump(exclude={"epochs": {"__all__": {"duration_s", "images_per_s"}}, "resumed": True})
+
+
+class Failing(Silent):
+    """Calls something after a step, an error unless told otherwise."""
+
+    def __init__(self, step: int, what: Callable[[], object] | None = None) -> None:
+        self.left, self.what = step, what or _stop
+
+    def advance(self, units: int) -> None:
+        """So many steps are done."""
+        self.left -= units
+        if self.left == 0:
+            self.what()
+
+
+def _stop() -> None:
+    raise RuntimeError("stop")
+
+
+class Doctor(Failing):
+    """Changes the head of the network after a step, and keeps a copy of the weights before."""
+
+    def __init__(self, made: Setup, step: int, change: Callable[[nn.Linear], object]) -> None:
+        super().__init__(step, lambda: self._treat(made, change))
+        self.before: dict[str, Tensor] = {}
+
+    def _treat(self, made: Setup, change: Callable[[nn.Linear], object]) -> None:
+        self.before = weights(made)
+        with torch.no_grad():
+            change(made.model.module.network.head)  # type: ignore[arg-type]
 
 
 class Killer(Silent):
