@@ -53,7 +53,7 @@ def test_the_file_has_the_edited_models_logits(make, tmp_path):
     model = fit(models.load(request), IMAGES)
     with torch.no_grad():
         next(model.module.parameters()).mul_(1.25)
-        found = checked_file(model, request, IMAGES)
+        found = checked_file(model, request, IMAGES, "repaired")
     assert set(found.contents) == names
     assert found.info.name in names
     assert found.info.difference <= 1e-5
@@ -66,7 +66,7 @@ def test_a_named_model_becomes_weights_with_a_sidecar():
     model = fit(models.load(request), images)
     with torch.no_grad():
         next(model.module.parameters()).mul_(1.25)
-        found = checked_file(model, request, images)
+        found = checked_file(model, request, images, "repaired")
     assert set(found.contents) == {"digits-cnn-repaired.safetensors", "digits-cnn-repaired.yaml"}
 
 
@@ -78,7 +78,7 @@ def test_a_file_that_gives_other_logits_is_refused(tmp_path, monkeypatch):
         next(model.module.parameters()).mul_(1.01)
     monkeypatch.setattr(files, "pack", lambda *_arguments: unchanged)
     with pytest.raises(ModelError, match="loaded again, differs by"):
-        checked_file(model, request, IMAGES)
+        checked_file(model, request, IMAGES, "repaired")
 
 
 def half_checkpoint(folder):
@@ -108,11 +108,11 @@ def test_a_file_of_short_floats_is_judged_as_it_will_be_written(tmp_path):
     chosen = fragile_and_robust(model, IMAGES)
     strengths = Strengths(fragile=0.1, robust=0.05)
     with scaled(chosen, strengths), pytest.raises(ModelError, match="cannot hold the change"):
-        checked_file(model, request, IMAGES)
+        checked_file(model, request, IMAGES, "repaired")
     fitted = fitted_to_file(chosen, model, request, IMAGES)
     assert fitted[0].describe(strengths).rounded_to == ("float16",)
     with scaled(fitted, strengths):
-        written = checked_file(model, request, IMAGES)
+        written = checked_file(model, request, IMAGES, "repaired")
         weight = fitted[0].weights.weight
         assert torch.equal(weight, weight.half().float())
         bias = fitted[0].weights.bias
@@ -151,5 +151,5 @@ def test_a_full_temporary_folder_is_no_internal_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files.Path, "write_bytes", full)
     with pytest.raises(OutputError, match="temporary folder: No space left"):
-        checked_file(model, request, IMAGES)
+        checked_file(model, request, IMAGES, "repaired")
     assert list(place.iterdir()) == []

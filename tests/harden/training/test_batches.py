@@ -22,7 +22,7 @@ def dataset(count=150, shape=(3, 8, 8), labels=None):
         name="data",
         source="arrays",
         interpretation="",
-        selection="",
+        selection="all",
         transforms=(),
         pixels=pixels,
         labels=torch.arange(count) if labels is None else labels,
@@ -229,8 +229,8 @@ def test_a_split_is_disjoint_balanced_and_seeded():
         assert torch.equal(one.labels, one.pixels.flatten().long() % 10)
     assert split(data, None, seed=3)[1].image_ids == validation.image_ids
     assert split(data, None, seed=4)[1].image_ids != validation.image_ids
-    assert validation.selection == "100 for validation, class-balanced, seed 3"
-    assert split(data, None, 3, "the test")[0].selection == "900 that are not for the test, seed 3"
+    assert validation.selection == "all; 100 for validation, class-balanced, seed 3"
+    assert split(data, None, 3, "the test")[0].selection == "all; 900 that are not for the test, seed 3"
 
 
 @pytest.mark.parametrize("seed", range(5))
