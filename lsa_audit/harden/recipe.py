@@ -55,7 +55,7 @@ class Recipe(BaseModel):
     clean_statistics: Literal["train", "eval"] = Field(
         default="train", description="of the batch norms in the clean forward of atlr, trades and mart"
     )
-    lad_step: Weight = Field(default=0.05, description="of lad-lie and lad-strang, for every hidden layer")
+    lad_step: Weight = Field(default=0.01, description="of lad-lie and lad-strang, for every hidden layer")
     lad_scale: Literal["relative", "raw"] = Field(
         default="relative", description="relative: lad_step is a share of the norm of the image's activation"
     )
