@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..errors import ProfileError, UsageError
+from ..errors import ProfileError
 from ..limits import Count
-from ..units import format_epsilon, parse_epsilon
+from ..profile import Distance
+from ..units import format_epsilon
 
 Base = Literal["none", "fgsm", "pgd", "apgd", "free", "trades", "mart"]
 Regularizer = Literal["none", "atlr", "lad-lie", "lad-strang"]
@@ -21,16 +22,6 @@ STEP_SHARES: dict[Base, float] = {"fgsm": 1.25, "pgd": 0.25, "free": 1.0, "trade
 """Default step size as a share of epsilon."""
 
 
-def _distance(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return parse_epsilon(value, norm="l2")
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-    return value
-
-
-Distance = Annotated[float, BeforeValidator(_distance), Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
