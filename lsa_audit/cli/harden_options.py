@@ -91,7 +91,7 @@ CleanStatistics = Annotated[
     ),
 ]
 LadStep = Annotated[
-    float | None, typer.Option(help="Of lad at every hidden layer; default: 0.05.", rich_help_panel=REGULARIZER)
+    float | None, typer.Option(help="Of lad at every hidden layer; default: 0.01.", rich_help_panel=REGULARIZER)
 ]
 LadScale = Annotated[
     str | None,

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(900)
 PGD = {"at": "pgd", "steps": 2}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
