@@ -136,6 +136,7 @@ class Training:
             self._load()
         else:
             self.before = self.validated()
+            self._save()
         self.progress.message(f"before: {self.before} on {len(self.setup.validation)} validation images")
         end = self._ending()
         while end is None:

@@ -146,9 +146,12 @@ def test_a_loss_that_is_not_finite_stops_it_and_keeps_the_last_good_checkpoint(t
 
 
 def test_a_learning_rate_beyond_all_bounds_stops_it(tmp_path):
-    text = stopped(setup({**PGD, "lr": 1e25, "bn": "frozen"}), Silent(), tmp_path, "step 2 (epoch 1)")
-    assert CHECKPOINT_NAME not in text
-    assert list(tmp_path.iterdir()) == []
+    made = setup({**PGD, "lr": 1e25, "bn": "frozen"})
+    before = weights(made)
+    stopped(made, Silent(), tmp_path, "step 2 (epoch 1)", str(tmp_path / CHECKPOINT_NAME))
+    content = load(tmp_path / CHECKPOINT_NAME)
+    assert content["step"] == 0
+    assert same(content["model"], before)
 
 
 class Root(nn.Module):
