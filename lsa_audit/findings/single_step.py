@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..records import AttackResult, AuditRecord, Finding
+from ..records.attacks import beside_one_step
 from ..units import format_percent
-from .attack_health import attacks, health, same_ball
+from .attack_health import attacks, health
 
 STANDING_SHARE = 0.5
 """Of the images that are right before. On undefended models one step at a common epsilon leaves fewer."""
@@ -16,13 +17,9 @@ MISLED_IMAGES = 10
 def find(record: AuditRecord) -> list[Finding]:
     """One finding for each attack of one step whose figure several steps in the same ball do not bear out."""
     findings = []
-    for result in attacks(record):
-        if result.perturbation.steps != 1 or result.perturbation.epsilon == 0:
+    for result, strongest in beside_one_step(attacks(record)):
+        if result.perturbation.epsilon == 0:
             continue
-        stronger = [other for other in same_ball(record, result) if other.perturbation.steps != 1]
-        if not stronger:
-            continue
-        strongest = min(stronger, key=_left)
         misled = _left(result) - _left(strongest)
         most_stand = _left(result) >= STANDING_SHARE * record.clean.count
         if not most_stand or misled < MISLED_IMAGES or misled < MISLED_SHARE * _left(result):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -90,6 +91,19 @@ class AttackResult(Record):
     adversarials_sha256: str | None = Field(
         default=None, description="over the saved images, type and shape (`adversarial/ID` in `evidence.npz`)"
     )
+
+
+def beside_one_step(attacks: Sequence[AttackResult]) -> Iterator[tuple[AttackResult, AttackResult]]:
+    """Each attack of one step with the one of several steps that leaves the fewest images right in its ball."""
+    for result in attacks:
+        ball = (result.perturbation.norm, result.perturbation.epsilon)
+        several = [
+            other
+            for other in attacks
+            if (other.perturbation.norm, other.perturbation.epsilon) == ball and other.perturbation.steps != 1
+        ]
+        if result.perturbation.steps == 1 and several:
+            yield result, min(several, key=lambda other: other.robust_accuracy.count)
 
 
 class Sweep(Record):

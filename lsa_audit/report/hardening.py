@@ -10,6 +10,7 @@ from ..records.repair import Change
 from . import html, markdown, text
 from .sections import hardening as sections
 from .sections import hardening_layers, hardening_subject, hardening_training
+from .sections.repair import interval
 from .view import Card, Document, Notice, Section, Tone
 
 WIDTH = 80
@@ -129,6 +130,6 @@ def _short_row(entry: Change, decides: bool) -> tuple[str, ...]:
         text.percent(entry.before.value),
         text.percent(entry.after.value),
         text.percent(entry.difference),
-        sections.interval(entry),
+        interval(entry),
         text.p_value(entry.p_value),
     )

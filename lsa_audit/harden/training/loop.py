@@ -297,7 +297,6 @@ class Training:
             "rng": checkpoint.capture_rng(),
             "log": [entry.model_dump(mode="json") for entry in self.epochs],
             "extra": {
-                "gammas": dict(self.setup.gammas),
                 "before": [self.before.clean, self.before.robust],
                 "sums": dict(vars(self.sums)),
                 "examples": self.examples.state() if isinstance(self.examples, Free) else {},

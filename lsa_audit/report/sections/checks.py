@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ...records import AttackResult, AuditRecord, Suspicion
+from ...records.attacks import beside_one_step
 from .. import selection, text
 
 BATCH = {True: "logits are the image's own", False: "logits depend on the rest of the batch"}
@@ -126,16 +127,10 @@ def _black_box(record: AuditRecord) -> Iterator[Seen]:
 
 def _single_step(record: AuditRecord) -> Iterator[Seen]:
     named = selection.labels(record)
-    for result in _attacks(record):
-        entry = result.perturbation
-        ball = (entry.norm, entry.epsilon)
-        others = [other for other in _attacks(record) if (other.perturbation.norm, other.perturbation.epsilon) == ball]
-        several = [other for other in others if other.perturbation.steps != 1]
-        if entry.steps == 1 and several:
-            strongest = min(several, key=lambda other: other.robust_accuracy.count)
-            misled = max(0, result.robust_accuracy.count - strongest.robust_accuracy.count)
-            stronger = named.get(strongest.perturbation.id) or text.name(strongest.perturbation.id)
-            yield _missed(entry.id, misled, result.robust_accuracy.count, stronger)
+    for result, strongest in beside_one_step(_attacks(record)):
+        misled = max(0, result.robust_accuracy.count - strongest.robust_accuracy.count)
+        stronger = named.get(strongest.perturbation.id) or text.name(strongest.perturbation.id)
+        yield _missed(result.perturbation.id, misled, result.robust_accuracy.count, stronger)
 
 
 CHECKS: dict[str, Look] = {

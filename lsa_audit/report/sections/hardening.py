@@ -11,15 +11,12 @@ from ...units import format_epsilon
 from .. import text
 from ..view import Block, Column, Group, Paragraph, Row, Section, Table
 from . import accuracy, attack_health, findings
+from .repair import PAIRED, interval
 
 CLEAN = "clean"
 OWN = "decides, most like the training's attack"
 DECIDES = "decides"
 NOT_JUDGED = "No file was written, so nothing was judged after the training."
-PAIRED = (
-    "Before and after are the same images. The difference has its 95 % interval (adjusted Wald for pairs) and an exact "
-    "two-sided McNemar test."
-)
 HEALTH_MEANING = (
     "A training can make attacks fail instead of the model robust. What the checks of the attacks found on the model "
     "before and on the one that was written:"
@@ -94,11 +91,6 @@ def _change_row(record: Hardening, entry: Change) -> Row:
         part,
     )
     return Row(cells, "" if decides else "quiet")
-
-
-def interval(entry: Change) -> str:
-    """Of the difference; its ends may be negative."""
-    return f"{text.percent(entry.low)} to {text.percent(entry.high)}"
 
 
 def health(record: Hardening) -> Section:

@@ -57,12 +57,17 @@ def _change_row(entry: Change) -> Row:
         text.percent(entry.after.value),
         text.interval(entry.after),
         text.percent(entry.difference),
-        f"{text.percent(entry.low)} to {text.percent(entry.high)}",
+        interval(entry),
         text.count(entry.gained),
         text.count(entry.lost),
         text.p_value(entry.p_value),
     )
     return Row(cells)
+
+
+def interval(entry: Change) -> str:
+    """Of the difference; its ends may be negative."""
+    return f"{text.percent(entry.low)} to {text.percent(entry.high)}"
 
 
 def choice(repair: Repair) -> Section:
