@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from . import __version__
 from .attacks import ATTACKS
 from .clock import Clock
-from .data.base import Dataset
+from .data.base import Dataset, digests
 from .data.base import describe as describe_data
 from .data.labels import choose_labels
 from .findings import find_all
@@ -265,6 +265,7 @@ def _evidence(
 ) -> Evidence:
     evidence: Evidence = {
         "image_ids": np.asarray(scene.dataset.image_ids),
+        "image_digests": digests(scene.dataset),
         "labels": scene.labels.numpy(),
         "clean_predictions": predictions.numpy(),
         "layers": np.asarray(probe.layer_names),

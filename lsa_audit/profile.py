@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Collection, Mapping
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from .errors import ProfileError, UsageError
+from .gates import Gate, GateMapping, Waiver
 from .limits import Count, Limits
 from .plain_yaml import PlainYamlError, read_mapping
 from .records import InputLayout, Norm
@@ -93,6 +95,9 @@ class Profile(_Settings):
     probes: tuple[Literal["patching", "filters"], ...] = ("patching",)
     filter_samples: Count = Field(default=100, description="images that the synaptic filters are tried on")
 
+    gates: GateMapping | None = Field(default=None, description="what `gate` checks; null: the preset default")
+    waivers: tuple[Waiver, ...] = ()
+
     seed: int = Field(default=0, ge=0, lt=2**63)
     batch_size: Count | None = Field(default=None, description="null: see runtime.default_batch_size")
     precision: Literal["float32", "bf16", "fp16"] = Field(
@@ -129,6 +134,9 @@ def _check_names(names: Collection[str], known: Collection[str] | None) -> None:
             raise ValueError(f"{name!r} is not known{_nearest(name, known)}; there are {', '.join(known)}")
 
 
+INNER: dict[str, type[BaseModel]] = {"limits": Limits, "gates": Gate, "waivers": Waiver}
+
+
 def build(sources: Mapping[str, Mapping[str, Any]], attacks: Collection[str], noises: Collection[str]) -> Profile:
     """One Profile from several sources.
 
@@ -147,7 +155,8 @@ def build(sources: Mapping[str, Mapping[str, Any]], attacks: Collection[str], no
     if isinstance(merged.get("attacks"), list | tuple):
         merged["attacks"] = [{"name": entry} if isinstance(entry, str) else entry for entry in merged["attacks"]]
     try:
-        return Profile.model_validate_json(json.dumps(merged), context={"attacks": attacks, "noises": noises})
+        content = json.dumps(merged, default=_plain)
+        return Profile.model_validate_json(content, context={"attacks": attacks, "noises": noises})
     except ValidationError as error:
         problems = [_problem(entry, origin) for entry in error.errors(include_url=False)]
         raise ProfileError(
@@ -157,11 +166,17 @@ def build(sources: Mapping[str, Mapping[str, Any]], attacks: Collection[str], no
         raise ProfileError(f"a value is not plain data: {error}") from None
 
 
+def _plain(value: Any) -> str:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} {value}")
+
+
 def _problem(entry: Any, origin: Mapping[str, str]) -> str:
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in entry["loc"]).lstrip(".")
     source = origin.get(str(entry["loc"][0]), "profile") if entry["loc"] else "profile"
     if entry["type"] == "extra_forbidden":
-        inner = Limits if entry["loc"][0] == "limits" else AttackSettings
+        inner = INNER.get(str(entry["loc"][0]), AttackSettings)
         known = inner.model_fields if len(entry["loc"]) > 1 else Profile.model_fields
         return f"{source}: {where} is not a setting{_nearest(str(entry['loc'][-1]), known)}"
     message = entry["msg"].removeprefix("Value error, ")

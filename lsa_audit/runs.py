@@ -61,11 +61,16 @@ class Evidence(Mapping[str, NDArray[Any]]):
 def read_run(folder: Path) -> tuple[AuditRecord, Evidence]:
     """The record and the per-image arrays of a run.
 
+    Args:
+        folder: the run's, or its `record.json`.
+
     Raises:
         UsageError: no run folder, or a record of another version or kind.
         DataError: a file that cannot be read.
         UnsafeError: a file above the limits, or malformed evidence.
     """
+    if folder.name == RECORD_NAME:
+        folder = folder.parent
     try:
         missing = [name for name in (RECORD_NAME, EVIDENCE_NAME) if not (folder / name).is_file()]
         if missing:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lsa_audit"
-LEAVES = {"errors", "records", "units", "statistics", "targeting", "plain_yaml", "limits"}
+LEAVES = {"errors", "records", "units", "statistics", "targeting", "plain_yaml", "limits", "gates"}
 STAGES = {
     "clock",
     "profile",
@@ -31,10 +31,11 @@ STAGES = {
 }
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "records": {"errors"},
+    "records": {"errors", "gates"},
     "units": {"errors"},
     "plain_yaml": set(),
     "limits": set(),
+    "gates": set(),
     "clock": {"records"},
     "statistics": {"errors", "records"},
     "targeting": {"records", "statistics"},
@@ -45,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "profile": LEAVES,
     "findings": LEAVES,
     "report": LEAVES,
+    "gate": LEAVES,
     "models": LEAVES,
     "data": LEAVES,
     "graph": LEAVES | {"models.base", "models.parity", "models.state"},
@@ -65,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {"errors"},
     "cli": LEAVES
     | {"profile", "audit", "attacks", "data", "findings", "report", "doctor", "runs", "verification", "harden"}
-    | {"writing", "hardening", "latest", "progress"},
+    | {"gate", "writing", "hardening", "latest", "progress"},
 }
 
 

@@ -12,6 +12,7 @@ import lsa_audit
 from lsa_audit.audit import audit, make_profile
 from lsa_audit.errors import ModelError, ProfileError, UsageError
 from lsa_audit.progress import Silent
+from lsa_audit.report.shown import Shown
 
 FAST = {
     "samples": 60,
@@ -261,7 +262,7 @@ def test_every_report_can_show_a_scan_without_attacks(opaque):
     for noises in (["gaussian"], []):
         found = lsa_audit.scan(opaque, arrays(), **FAST, noises=noises)
         for _, render in report.FORMATS.values():
-            assert "LSTM" in render(found)
+            assert "LSTM" in render(Shown(found))
         with StringIO() as written:
             Console(file=written, width=80).print(terminal.summary(found))
             assert "LSTM" in written.getvalue()

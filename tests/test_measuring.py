@@ -20,6 +20,7 @@ from lsa_audit.progress import Silent
 from lsa_audit.records import AuditRecord, NeuronTable, Perturbation
 from lsa_audit.report import markdown, text
 from lsa_audit.report.selection import skipped
+from lsa_audit.report.shown import Shown
 from lsa_audit.statistics import estimate
 from lsa_audit.verdicts import Verdicts
 
@@ -144,7 +145,7 @@ def test_mvl_takes_the_list_of_the_attack_that_is_studied():
 def test_what_cannot_be_measured_is_said_with_its_reason_in_the_report_too(make, settings, expected):
     record = scanned(make(), **settings)
     assert reasons(record) == expected
-    page = markdown.render(record)
+    page = markdown.render(Shown(record))
     for entry in skipped(record):
         for part in (text.name(entry.what), text.sentence(entry.detail), text.name(entry.reason)):
             assert markdown.escape(part) in page

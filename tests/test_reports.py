@@ -9,6 +9,7 @@ import pytest
 
 from lsa_audit.report import FORMATS
 from lsa_audit.report import json as json_report
+from lsa_audit.report.shown import Shown
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "reports" / "examples"
 FOLDERS = sorted(path.parent for path in EXAMPLES.glob("*/record.json"))
@@ -23,7 +24,7 @@ def test_an_example_can_be_read_and_rendered_again(folder):
     record = json_report.read((folder / "record.json").read_text(encoding="utf-8"))
     for name, render in FORMATS.values():
         assert (folder / name).is_file()
-        assert record.model.name in render(record)
+        assert record.model.name in render(Shown(record))
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

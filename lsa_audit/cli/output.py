@@ -138,10 +138,11 @@ class RunFolder:
 def run_files(record: AuditRecord, evidence: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
     """The files of a scan, name -> content; the record, by which a run is known, comes last."""
     from ..report import FORMATS
+    from ..report.shown import Shown
 
     files: dict[str, bytes] = {EVIDENCE_NAME: _npz(evidence)}
     for name, render in FORMATS.values():
-        rendered = render(record)
+        rendered = render(Shown(record))
         files[name] = rendered.encode() if isinstance(rendered, str) else rendered
     return dict(sorted(files.items(), key=lambda entry: entry[0] == RECORD_NAME))
 

@@ -6,13 +6,16 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..records import DataInfo
 
 PIXEL_LEVELS = 255
 HASH_CHUNK = 256
+DIGEST_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,16 @@ def describe(dataset: Dataset) -> DataInfo:
         class_names=dataset.class_names,
         sha256=sha256(dataset),
     )
+
+
+def digests(dataset: Dataset) -> NDArray[np.uint8]:
+    """[N, 8] what tells an image: the head of a SHA-256 over shape and type, pixels, label and id."""
+    head = f"{tuple(dataset.pixels.shape[1:])} {dataset.pixels.dtype}\n".encode()
+    rows = []
+    for pixels, label, image_id in zip(dataset.pixels, dataset.labels.tolist(), dataset.image_ids, strict=True):
+        tail = f"\n{label}\n{image_id}".encode(errors="surrogateescape")
+        rows.append(hashlib.sha256(head + pixels.contiguous().numpy().tobytes() + tail).digest()[:DIGEST_BYTES])
+    return np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(len(dataset), DIGEST_BYTES)
 
 
 def sha256(dataset: Dataset) -> str:

@@ -24,6 +24,7 @@ from .attacks import (
 )
 from .base import Estimate, Level, Norm, Record, Skipped
 from .filters import FilterCurve, FilteredWeights, FilterName, Filters
+from .gallery import ClassScore, Flipped
 from .layers import (
     GraphInfo,
     LayerInfo,
@@ -41,6 +42,7 @@ __all__ = [
     "AttackSigns",
     "AttackStage",
     "AuditRecord",
+    "ClassScore",
     "Comparison",
     "Conversion",
     "Correlation",
@@ -55,6 +57,7 @@ __all__ = [
     "Filters",
     "Finding",
     "FindingGroup",
+    "Flipped",
     "GraphInfo",
     "InputLayout",
     "LabelInfo",
@@ -148,6 +151,7 @@ class AuditRecord(Record):
     filters: Filters | None = None
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
+    gallery: tuple[Flipped, ...] = Field(default=(), description="images that the strongest attack flipped")
     timing: Timing
 
     @property

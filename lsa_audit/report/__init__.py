@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..records import AuditRecord
 from . import html, json, markdown
+from .shown import Shown
 
-FORMATS: dict[str, tuple[str, Callable[[AuditRecord], str]]] = {
+FORMATS: dict[str, tuple[str, Callable[[Shown], str]]] = {
     "json": ("record.json", json.render),
     "markdown": ("report.md", markdown.render),
     "html": ("report.html", html.render),

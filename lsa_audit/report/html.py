@@ -5,19 +5,19 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..records import AuditRecord
 from .document import document
 from .plots.drawing import Figure
+from .shown import Shown
 from .view import Document
 
 TEMPLATE = "report.html.j2"
 
 
-def render(record: AuditRecord) -> str:
+def render(shown: Shown) -> str:
     """The whole report as a self-contained page. Everything from the record is escaped by the template engine."""
     from .plots import figures
 
-    return page(document(record), figures(record))
+    return page(document(shown.record), figures(shown.record))
 
 
 def page(report: Document, figures: tuple[Figure, ...]) -> str:

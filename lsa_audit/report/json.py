@@ -8,14 +8,15 @@ from pydantic import ValidationError
 
 from ..errors import UsageError
 from ..records import SCHEMA_VERSION, AuditRecord
+from .shown import Shown
 from .text import name
 
 WRITTEN_BY = "it must be a record.json that lsa-audit wrote"
 
 
-def render(record: AuditRecord) -> str:
+def render(shown: Shown) -> str:
     """The record as indented JSON with a final newline; what is not finite becomes null."""
-    return record.model_dump_json(indent=2) + "\n"
+    return shown.record.model_dump_json(indent=2) + "\n"
 
 
 def read(content: str | bytes) -> AuditRecord:

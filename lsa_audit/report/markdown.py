@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from ..records import AuditRecord
 from .document import document
+from .shown import Shown
 from .view import Block, Card, Document, Facts, Group, Notice, Paragraph, Section, Table
 
 # Of the characters that Markdown gives a meaning inside a line, `_` within a word and single dots have none.
@@ -26,9 +26,9 @@ def escape(text: str) -> str:
     return LINE_START.sub(lambda match: f"{match[1]}\\{match[2]}" if match[1] else f"\\{match[3]}", line)
 
 
-def render(record: AuditRecord) -> str:
+def render(shown: Shown) -> str:
     """The whole report as GitHub-flavoured Markdown, without figures."""
-    return page(document(record))
+    return page(document(shown.record))
 
 
 def page(shown: Document) -> str:

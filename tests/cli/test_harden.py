@@ -87,7 +87,7 @@ def trainer(here, monkeypatch):
     stand_in = Trainer()
     monkeypatch.setattr("lsa_audit.hardening.harden", stand_in)
     monkeypatch.setattr("lsa_audit.report.hardening.to_html", lambda record: "page")
-    monkeypatch.setitem(FORMATS, "html", ("report.html", lambda record: "page"))
+    monkeypatch.setitem(FORMATS, "html", ("report.html", lambda shown: "page"))
     return stand_in
 
 

@@ -19,6 +19,7 @@ from lsa_audit.records import (
     Sweep,
 )
 from lsa_audit.report import html
+from lsa_audit.report.shown import Shown
 
 from .attack_records import ensembles, masked
 from .builders import (
@@ -223,7 +224,7 @@ def any_record(request: pytest.FixtureRequest) -> AuditRecord:
 @pytest.fixture(scope="session")
 def any_page(any_record: AuditRecord) -> str:
     """The HTML report of each sample record in turn, drawn once."""
-    return html.render(any_record)
+    return html.render(Shown(any_record))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from lsa_audit.records import AuditRecord
 from lsa_audit.report import html
 from lsa_audit.report.plots.drawing import Figure
+from lsa_audit.report.shown import Shown
 
 VOID = {"meta", "wbr", "br", "hr", "img", "link", "input"}
 CSS = Path(html.__file__).parent / "templates" / "report.css"
@@ -92,7 +93,7 @@ def test_headings_descend_one_level_at_a_time(any_page: str) -> None:
 
 
 def test_tables_have_captions_and_scopes_and_figures_are_described(samples: dict[str, AuditRecord]) -> None:
-    page = Page(html.render(samples["clean"]))
+    page = Page(html.render(Shown(samples["clean"])))
     assert page.tags["table"] == page.tags["caption"] == 11
     scopes = Counter(value for tag, name, value in page.attributes if (tag, name) == ("th", "scope"))
     assert scopes.total() == page.tags["th"]
@@ -101,7 +102,7 @@ def test_tables_have_captions_and_scopes_and_figures_are_described(samples: dict
 
 
 def test_hostile_names_stay_text(samples: dict[str, AuditRecord], hostile_name: str) -> None:
-    content = html.render(samples["hostile"])
+    content = html.render(Shown(samples["hostile"]))
     page = Page(content)
     shown = "".join(page.words)
     assert "<script>alert(1)</script>" in shown
@@ -118,10 +119,10 @@ def test_the_policy_forbids_everything_but_inline_styles() -> None:
 
 
 def test_notices_come_before_the_figures(samples: dict[str, AuditRecord]) -> None:
-    content = html.render(samples["findings"])
+    content = html.render(Shown(samples["findings"]))
     assert 0 < content.index("inconclusive, not robust") < content.index('class="cards"')
-    assert "inconclusive, not robust" not in html.render(samples["clean"])
-    stability = html.render(samples["self-labels"])
+    assert "inconclusive, not robust" not in html.render(Shown(samples["clean"]))
+    stability = html.render(Shown(samples["self-labels"]))
     assert stability.index("The figures are prediction stability") < stability.index('class="cards"')
 
 
@@ -152,7 +153,7 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile", "ensembles", "masked", "every-layer"])
 def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
     """Without the drawings, which differ between versions of matplotlib; their determinism is tested beside them."""
-    content = html.render(samples[name])
+    content = html.render(Shown(samples[name]))
     without_drawings = re.sub(r"<svg.*?</svg>", "<!-- drawing -->", content, flags=re.DOTALL)
     check_gold(f"{name}.html", re.sub(r"<style>.*?</style>", "<!-- style -->", without_drawings, flags=re.DOTALL))
 
@@ -192,7 +193,7 @@ f.onload = () => {{
 def test_nothing_is_wider_than_the_screen(
     name: str, width: int, samples: dict[str, AuditRecord], tmp_path: Path
 ) -> None:
-    seen = probe(html.render(samples[name]), width, tmp_path)
+    seen = probe(html.render(Shown(samples[name])), width, tmp_path)
     assert int(seen["inner"]) == width
     assert int(seen["scroll"]) <= width
     assert seen["wide"] == ""

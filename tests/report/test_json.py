@@ -8,18 +8,19 @@ import pytest
 from lsa_audit.errors import UsageError
 from lsa_audit.records import SCHEMA_VERSION, AuditRecord
 from lsa_audit.report import json
+from lsa_audit.report.shown import Shown
 
 
 def test_what_is_written_can_be_read(any_record: AuditRecord) -> None:
-    text = json.render(any_record)
+    text = json.render(Shown(any_record))
     assert text.endswith("}\n")
     # Compared as text: what is not finite becomes null.
-    assert json.render(json.read(text)) == text
-    assert json.render(json.read(text.encode())) == text
+    assert json.render(Shown(json.read(text))) == text
+    assert json.render(Shown(json.read(text.encode()))) == text
 
 
 def test_what_is_not_finite_is_null(samples: dict[str, AuditRecord]) -> None:
-    text = json.render(samples["not-finite"])
+    text = json.render(Shown(samples["not-finite"]))
     assert "NaN" not in text
     assert "Infinity" not in text
     assert json.read(text).sustainability[0].mu is None
@@ -46,7 +47,7 @@ def test_what_is_no_record_is_a_usage_error(content: str | bytes, message: str) 
 
 
 def test_the_first_malformed_field_is_named(samples: dict[str, AuditRecord]) -> None:
-    fields = plain_json.loads(json.render(samples["clean"]))
+    fields = plain_json.loads(json.render(Shown(samples["clean"])))
     fields["attacks"][1]["fooled"] = "many"
     with pytest.raises(UsageError, match=r"malformed at attacks\.1\.fooled"):
         json.read(plain_json.dumps(fields))
@@ -54,4 +55,4 @@ def test_the_first_malformed_field_is_named(samples: dict[str, AuditRecord]) -> 
 
 @pytest.mark.parametrize("name", ["findings", "hostile"])
 def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
-    check_gold(f"{name}.json", json.render(samples[name]))
+    check_gold(f"{name}.json", json.render(Shown(samples[name])))

@@ -11,6 +11,7 @@ from markdown_it.token import Token
 
 from lsa_audit.records import AuditRecord
 from lsa_audit.report import markdown
+from lsa_audit.report.shown import Shown
 
 PARSER = MarkdownIt("gfm-like", {"linkify": False})
 ALLOWED = {"text", "softbreak", "strong_open", "strong_close"}
@@ -77,13 +78,13 @@ def test_bare_links_are_broken(raw: str, escaped: str) -> None:
 
 
 def test_the_report_holds_no_markup_from_the_record(any_record: AuditRecord) -> None:
-    tokens = PARSER.parse(markdown.render(any_record))
+    tokens = PARSER.parse(markdown.render(Shown(any_record)))
     assert "html_block" not in {token.type for token in tokens}
     assert {child.type for token in tokens for child in token.children or ()} <= ALLOWED
 
 
 def test_every_table_row_has_the_columns_of_its_head(samples: dict[str, AuditRecord]) -> None:
-    rendered = PARSER.render(markdown.render(samples["hostile"]))
+    rendered = PARSER.render(markdown.render(Shown(samples["hostile"])))
     tables = re.findall(r"<table>.*?</table>", rendered, re.DOTALL)
     assert len(tables) == 19
     for table in tables:
@@ -95,4 +96,4 @@ def test_every_table_row_has_the_columns_of_its_head(samples: dict[str, AuditRec
     "name", ["clean", "findings", "skipped", "hostile", "nothing-known", "ensembles", "masked", "every-layer"]
 )
 def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
-    check_gold(f"{name}.md", markdown.render(samples[name]))
+    check_gold(f"{name}.md", markdown.render(Shown(samples[name])))

@@ -5,6 +5,7 @@ import sys
 
 from lsa_audit.records import AuditRecord
 from lsa_audit.report import FORMATS
+from lsa_audit.report.shown import Shown
 
 
 def test_the_formats_and_their_files() -> None:
@@ -17,14 +18,14 @@ def test_the_formats_and_their_files() -> None:
 
 def test_every_format_renders_every_record(any_record: AuditRecord, any_page: str) -> None:
     for name, (_, render) in FORMATS.items():
-        content = any_page if name == "html" else render(any_record)
+        content = any_page if name == "html" else render(Shown(any_record))
         assert content.endswith("\n")
         content.encode("utf-8")
 
 
 def test_the_same_record_gives_the_same_text(samples: dict[str, AuditRecord]) -> None:
     for _, render in FORMATS.values():
-        assert render(samples["clean"]) == render(samples["clean"])
+        assert render(Shown(samples["clean"])) == render(Shown(samples["clean"]))
 
 
 def test_reports_need_no_torch_and_draw_only_for_html() -> None:
