@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Collection, Mapping
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -154,8 +154,10 @@ def build(sources: Mapping[str, Mapping[str, Any]], attacks: Collection[str], no
         origin.update(dict.fromkeys(values, source))
     if isinstance(merged.get("attacks"), list | tuple):
         merged["attacks"] = [{"name": entry} if isinstance(entry, str) else entry for entry in merged["attacks"]]
+    if isinstance(merged.get("waivers"), list):
+        merged["waivers"] = [_with_days(entry) for entry in merged["waivers"]]
     try:
-        content = json.dumps(merged, default=_plain)
+        content = json.dumps(merged)
         return Profile.model_validate_json(content, context={"attacks": attacks, "noises": noises})
     except ValidationError as error:
         problems = [_problem(entry, origin) for entry in error.errors(include_url=False)]
@@ -166,10 +168,11 @@ def build(sources: Mapping[str, Mapping[str, Any]], attacks: Collection[str], no
         raise ProfileError(f"a value is not plain data: {error}") from None
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} {value}")
+def _with_days(waiver: Any) -> Any:
+    """YAML reads a day as a date; here alone that is meant."""
+    if not isinstance(waiver, dict):
+        return waiver
+    return {key: value.isoformat() if type(value) is date else value for key, value in waiver.items()}
 
 
 def _problem(entry: Any, origin: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lsa_audit.data.arrays import from_arrays
-from lsa_audit.data.base import DataRequest, InputSpec, describe
+from lsa_audit.data.base import DataRequest, InputSpec, describe, digests
 
 
 @pytest.fixture
@@ -43,12 +43,13 @@ def test_record_holds_what_was_loaded(dataset):
     assert info.interpretation == "uint8 NHWC, 9 x 4 x 4 x 1; int64 labels"
 
 
-def test_hash_follows_pixels_labels_and_ids(dataset):
+def variants(dataset):
+    """The data, and the same with its last image changed in one way each."""
     pixels = dataset.pixels.clone()
     pixels[5, 2, 3, 3] += 1
     labels = dataset.labels.clone()
     labels[5] += 1
-    variants = [
+    return [
         dataset,
         replace(dataset, pixels=pixels),
         replace(dataset, labels=labels),
@@ -56,7 +57,23 @@ def test_hash_follows_pixels_labels_and_ids(dataset):
         replace(dataset, pixels=dataset.pixels.reshape(6, 3, 2, 8)),
         replace(dataset, pixels=dataset.pixels.float() / 255),
     ]
-    assert len({describe(variant).sha256 for variant in variants}) == len(variants)
+
+
+def test_hash_follows_pixels_labels_and_ids(dataset):
+    found = variants(dataset)
+    assert len({describe(variant).sha256 for variant in found}) == len(found)
+
+
+def test_digest_of_an_image_follows_its_pixels_label_and_id(dataset):
+    found = [digests(variant) for variant in variants(dataset)]
+    assert all(entry.shape == (6, 8) for entry in found)
+    assert len({entry[5].tobytes() for entry in found}) == len(found)
+    assert all(numpy.array_equal(entry[:5], found[0][:5]) for entry in found[:4])
+
+
+def test_digest_of_an_image_is_free_of_its_mates(dataset):
+    part = replace(dataset, pixels=dataset.pixels[2:5], labels=dataset.labels[2:5], image_ids=dataset.image_ids[2:5])
+    assert numpy.array_equal(digests(part), digests(dataset)[2:5])
 
 
 def test_hash_ignores_memory_layout_and_names(dataset):
