@@ -31,6 +31,13 @@ class Seen(NamedTuple):
     logits: Tensor | None
     values: dict[str, Tensor]
 
+    @property
+    def answer(self) -> Tensor:
+        """The logits, of a forward that was asked for them."""
+        if self.logits is None:
+            raise TypeError("a forward gave no logits")
+        return self.logits
+
 
 class Trainee:
     """A model that is being trained, run through the graph that the audit looks at.
@@ -94,10 +101,7 @@ class Trainee:
 
     def logits(self, images: Tensor, *, visitors: Mapping[str, Visitor] | None = None) -> Tensor:
         """The logits [N, K] as in evaluation; see `forward`."""
-        logits = self.forward(images, visitors=visitors).logits
-        if logits is None:
-            raise TypeError("a forward gave no logits")
-        return logits
+        return self.forward(images, visitors=visitors).answer
 
     def _visited(
         self, images: Tensor, training: bool, wanted: tuple[str, ...], visitors: Mapping[str, Visitor]

@@ -99,10 +99,8 @@ def auto_gammas(
             images = examples.perturb(trainee, batch)
         clean = trainee.forward(batch.images, layers=layers, logits=objective.needs_clean)
         moved = trainee.forward(images, layers=layers)
-        if moved.logits is None:
-            raise TypeError("a forward gave no logits")
-        loss += len(images) * float(objective.loss(moved.logits, clean.logits, batch.labels))
-        guessing += len(images) * math.log(moved.logits.shape[1])
+        loss += len(images) * float(objective.loss(moved.answer, clean.logits, batch.labels))
+        guessing += len(images) * math.log(moved.answer.shape[1])
         for name in layers:
             errors[name] += len(images) * float(relative_error(clean.values[name], moved.values[name]))
     if not any(error > 0 for error in errors.values()):

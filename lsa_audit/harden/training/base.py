@@ -6,6 +6,7 @@ or moves hidden layers in the forward on the perturbed images. Any base goes wit
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -39,14 +40,36 @@ class Batch:
     progress: float
 
 
-class Examples(Protocol):
-    """Makes the perturbed images of a base attack."""
+State = dict[str, Any]
 
+
+class Examples(ABC):
+    """Makes the perturbed images of a base attack.
+
+    Attributes:
+        replays: how often each batch is trained on.
+        learns: whether it wants the gradient by the perturbed images of each backward that trains.
+    """
+
+    replays: int = 1
+    learns: bool = False
+
+    @abstractmethod
     def perturb(self, trainee: Trainee, batch: Batch) -> Tensor:
         """Images [N, ...] in the ball of `batch.epsilon` around the batch and in [0, 1], detached.
 
         The trainee is queried as in evaluation, unless the base says otherwise; no gradient of a parameter is left.
         """
+
+    def after(self, gradient: Tensor, batch: Batch) -> None:  # noqa: B027 - most learn nothing
+        """Take in the gradient [N, ...] of the loss by what `perturb` gave for this batch."""
+
+    def state(self) -> State:
+        """What a checkpoint must hold."""
+        return {}
+
+    def load(self, state: State) -> None:  # noqa: B027 - most hold nothing
+        """Go on from there."""
 
 
 class Objective(Protocol):
@@ -84,9 +107,6 @@ class Nothing:
     def penalty(self, clean: Mapping[str, Tensor], perturbed: Mapping[str, Tensor]) -> Tensor | None:  # noqa: ARG002
         """Nothing is added."""
         return None
-
-
-State = dict[str, Any]
 
 
 def input_gradient(values: Tensor, images: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from ...attacks.target import Target
 from ...graph.training import Trainee
 from ...records import Norm
 from ..recipe import Recipe
-from .base import Batch, State, input_gradient
+from .base import Batch, Examples, State, input_gradient
 from .objectives import divergence
 
 NEAR = 1e-3
@@ -31,7 +31,7 @@ SMALLEST_DRAW = 2.0**-25
 """Half of float32's step below 1: a drawn 0 would be minus infinity as a normal number."""
 
 
-class Clean:
+class Clean(Examples):
     """The images as they are."""
 
     def perturb(self, trainee: Trainee, batch: Batch) -> Tensor:  # noqa: ARG002 - the contract of examples
@@ -39,7 +39,7 @@ class Clean:
         return batch.images
 
 
-class Pgd:
+class Pgd(Examples):
     """Projected steps up the cross-entropy from a random start; with one step of 1.25 epsilon the fast method.
 
     Update: x' = random in the ball; `attack_steps` times x' <- project(x' + step * steepest(g)).
@@ -63,7 +63,7 @@ class Pgd:
         return _ascend(start, loss, Ball(batch.images, budget), step_size(self._recipe, batch))
 
 
-class Kl:
+class Kl(Examples):
     """Projected steps up the divergence of the predictions from those on the clean image.
 
     Update: x' = project(x + 0.001 normal); `attack_steps` times x' <- project(x' + step * steepest(g)) with g the
@@ -92,7 +92,7 @@ class Kl:
         return _ascend(start, moved, ball, step_size(self._recipe, batch))
 
 
-class Apgd:
+class Apgd(Examples):
     """Auto-PGD on the cross-entropy: steps with momentum whose size halves when progress stalls.
 
     Source: Croce, Hein, ICML 2020, arXiv 2003.01690; see `attacks.apgd.search`.
@@ -109,17 +109,16 @@ class Apgd:
         return search(target, rows, _Drawn(batch), Aim(cross_entropy))
 
 
-class Free:
+class Free(Examples):
     """One perturbation that stays from batch to batch and takes a step with each gradient that trains the weights.
 
     Each batch is trained on `replays` times. After each, delta <- project(delta + step * steepest(g)), with g the
     gradient by the perturbed images of the very backward that trained the weights.
     Source: Shafahi et al., "Adversarial training for free!", NeurIPS 2019, arXiv 1904.12843.
     Differs from the source: g is taken after the cut to [0, 1], so pixels at the border move too; the l2 form is ours.
-
-    Attributes:
-        replays: how often each batch is trained on.
     """
+
+    learns = True
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -131,10 +130,10 @@ class Free:
         delta = self._of(batch)
         return project(batch.images + delta, batch.images, budget_of(self._recipe, batch))
 
-    def after(self, perturbed_gradient: Tensor, batch: Batch) -> None:
+    def after(self, gradient: Tensor, batch: Batch) -> None:
         """Take the step, given the gradient [N, ...] of the loss by what `perturb` gave for this batch."""
         norm = self._recipe.norm
-        gradient = perturbed_gradient.detach().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        gradient = gradient.detach().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
         delta = self._of(batch)
         moved = delta + step_size(self._recipe, batch) * steepest(gradient, norm)
         # In place: a smaller batch leaves the rest as it is.

@@ -31,7 +31,6 @@ from .base import Batch
 from .bases import BASES
 from .batches import Batches, Piece
 from .ema import Ema
-from .examples import Free
 from .regularizers import REGULARIZERS
 from .schedule import make_optimizer, make_schedule
 from .state import copy_of, put, trainable
@@ -171,8 +170,7 @@ class Training:
         torch.manual_seed((self.recipe.seed * SEED_STRIDE + self.step) * self.setup.ranks.size + self.setup.ranks.rank)
         self.schedule(self.step)
         pieces = self.batches.step(self.step)
-        replays = self.examples.replays if isinstance(self.examples, Free) else 1
-        for _ in range(replays):
+        for _ in range(self.examples.replays):
             self.optimizer.zero_grad(set_to_none=True)
             losses = [self._backward(piece, len(pieces), index) for index, piece in enumerate(pieces)]
             self._count(losses, pieces)
@@ -192,8 +190,7 @@ class Training:
         batch = Batch(piece.images, piece.labels, piece.draw, epsilon, self.step / spe)
         with self._casting():
             perturbed = self.examples.perturb(self.trainee, batch).detach()
-            replayed = isinstance(self.examples, Free)
-            perturbed.requires_grad_(replayed)
+            perturbed.requires_grad_(self.examples.learns)
             visitors = self.regularizer.injections(self.trainee, perturbed.detach(), batch)
             arguments = (batch.images, perturbed, batch.labels, visitors)
             last = index == pieces - 1
@@ -201,7 +198,7 @@ class Training:
             with self._weights_moved(arguments), self.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
                 loss: Loss = self.wrapped(*arguments)
                 torch.autograd.backward(loss.total / pieces)
-        if isinstance(self.examples, Free) and perturbed.grad is not None:
+        if perturbed.grad is not None:
             self.examples.after(perturbed.grad, batch)
         return loss
 
@@ -299,7 +296,7 @@ class Training:
             "extra": {
                 "before": [self.before.clean, self.before.robust],
                 "sums": dict(vars(self.sums)),
-                "examples": self.examples.state() if isinstance(self.examples, Free) else {},
+                "examples": self.examples.state(),
                 "resumed": self.resumed,
             },
         }
@@ -317,8 +314,7 @@ class Training:
         self.optimizer.load_state_dict(content["optimizer"])
         if self.ema is not None:
             self.ema.load(content["ema"])
-        if isinstance(self.examples, Free):
-            self.examples.load(extra["examples"])
+        self.examples.load(extra["examples"])
         self.best = content["best"]
         checkpoint.restore_rng(content["rng"])
         self.step = content["step"]

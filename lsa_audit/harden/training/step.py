@@ -51,9 +51,7 @@ class Step(nn.Module):
         clean = Seen(None, {})
         if needs_clean or layers:
             clean = self._trainee.forward(images, training=self._clean_training, layers=layers, logits=needs_clean)
-        if seen.logits is None:
-            raise TypeError("a forward of training gives logits")
-        logits = seen.logits.float()
+        logits = seen.answer.float()
         total = self._objective.loss(logits, None if clean.logits is None else clean.logits.float(), labels)
         penalty = self._regularizer.penalty(clean.values, seen.values)
         right = (logits.argmax(1) == labels).sum()
