@@ -39,7 +39,7 @@ from .profile import Profile
 from .progress import Progress
 from .records import LabelInfo
 from .records.hardening import ChosenLayer, Hardening, TrainingLog
-from .runtime import runtime
+from .runtime import kernels, runtime
 from .stages import load, load_data, model_request, on_device
 from .writing import write_whole
 
@@ -138,10 +138,8 @@ def harden(
                 chosen = group.share(_chosen(scene, profile, wishes, here, progress))
                 gammas = {entry.layer: entry.gamma or 0.0 for entry in chosen}
                 clock.enter("train")
-                if not recipe.deterministic:
-                    torch.use_deterministic_algorithms(False)
-                log = train(_setup(scene, recipe, gammas, here), progress, folder, resume=resume).log
-                torch.use_deterministic_algorithms(True, warn_only=True)
+                with kernels(deterministic=recipe.deterministic):
+                    log = train(_setup(scene, recipe, gammas, here), progress, folder, resume=resume).log
                 progress.message(f"training ended: {log.detail}")
                 if not group.first:
                     return None

@@ -105,6 +105,17 @@ def runtime(device: str, threads: int | None) -> Iterator[Runtime]:
             torch.utils.deterministic.fill_uninitialized_memory = before[6]  # type: ignore[attr-defined]
 
 
+@contextmanager
+def kernels(*, deterministic: bool) -> Iterator[None]:
+    """Whether torch keeps to deterministic kernels for a while; as before after it, also after an exception."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
 def compiled_or_none(module: nn.Module, images: Tensor, place: Runtime) -> nn.Module | None:
     """The module compiled by torch for batches of any size; None, with a note for the report, where that fails.
 

@@ -9,7 +9,7 @@ import torch
 
 from lsa_audit import runtime as module
 from lsa_audit.errors import UsageError
-from lsa_audit.runtime import batch_size_on, batch_size_within, choose_threads, default_batch_size, runtime
+from lsa_audit.runtime import batch_size_on, batch_size_within, choose_threads, default_batch_size, kernels, runtime
 
 
 def settings() -> tuple[object, ...]:
@@ -101,3 +101,20 @@ def test_on_cuda_the_batch_fits():
     size = batch_size_on(device, module, torch.rand(8, 3, 64, 64))
     assert 8 <= size <= 1024
     module(torch.rand(size, 3, 64, 64, device=device)).sum().backward()
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_kernels_are_chosen_for_a_while(deterministic):
+    def outcome():
+        with runtime("cpu", None), kernels(deterministic=deterministic):
+            assert torch.are_deterministic_algorithms_enabled() is deterministic
+            raise ValueError
+
+    before = torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(ValueError):  # noqa: PT011 - the one raised inside
+        outcome()
+    with runtime("cpu", None):
+        with kernels(deterministic=deterministic):
+            pass
+        assert torch.are_deterministic_algorithms_enabled()
+    assert torch.are_deterministic_algorithms_enabled() is before
