@@ -211,14 +211,28 @@ def pool_layers(values: Floats, eta: float, seed: int, resamples: int = BOOTSTRA
     if n_images < 2:
         unknown = np.full(len(values), np.nan)
         return PooledLayers(means[0], unknown, unknown, unknown, float(mu[0]), float(sigma[0]), selected[0], unknown)
-    generator = np.random.default_rng(seed)
-    weights = generator.multinomial(n_images, np.full(n_images, 1 / n_images), size=resamples).astype(np.float64)
-    resampled, _, _, chosen = _pool(weights, defined, filled, eta)
+    resampled, _, _, chosen = _pool(resampling(n_images, seed, resamples), defined, filled, eta)
     with np.errstate(invalid="ignore", divide="ignore"):
         counts = defined.sum(axis=1)
         stds = np.sqrt(np.where(defined, (filled - means.T) ** 2, 0.0).sum(axis=1) / counts)
     low, high = _percentiles(resampled)
     return PooledLayers(means[0], stds, low, high, float(mu[0]), float(sigma[0]), selected[0], chosen.mean(axis=0))
+
+
+def resampling(n_images: int, seed: int, resamples: int = BOOTSTRAP_RESAMPLES) -> Floats:
+    """How often each image is drawn in each resample of all of them: [resamples, n_images]."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(n_images, np.full(n_images, 1 / n_images), size=resamples).astype(np.float64)
+
+
+def listed(values: Floats, eta: float, weights: Floats) -> NDArray[np.bool_]:
+    """For each row of `weights` [R, N], whether the mean of each layer of `values` [L, N] exceeds mu + eta * sigma.
+
+    Returns:
+        [R, L]; a layer without any value is not listed.
+    """
+    defined = np.isfinite(values)
+    return _pool(weights, defined, np.where(defined, values, 0.0), eta)[3]
 
 
 def _pool(

@@ -1,0 +1,116 @@
+"""Gates on plain counts: fragile neurons, findings on the attacks' health, things that could not be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..gates import Gate
+from ..records import Finding, Skipped
+from ..records.gating import Outcome
+from ..records.snapshot import NeuronCount, Snapshot
+from .asking import Asked, Pair, Seen, absent, whole
+from .targets import NAMED, chosen, listed, require
+from .words import counted, number
+
+
+def ask(run: Snapshot, gates: Mapping[str, Gate]) -> list[Asked]:
+    """The limits on counts: for each layer with dropped neurons, and over all findings and skips that a gate names.
+
+    Raises:
+        UsageError: a gate names a layer whose neurons were not dropped.
+    """
+    layers = [entry.layer for entry in run.neurons]
+    require(gates, "fragile_neurons", layers)
+    asked = []
+    for key, names in chosen(gates, "fragile_neurons", layers).items():
+        if not layers:
+            asked += absent(key, gates[key], "no neuron was dropped")
+        asked += [Asked(key, gates[key], name, limit, needs=()) for name in names for limit in gates[key].limits]
+    rules = dict.fromkeys(finding.rule for finding in health_findings(run))
+    skips = dict.fromkeys(entry.what for entry in run.skipped)
+    for kind, things in (("attack_health", rules), ("skipped", skips)):
+        asked += [
+            Asked(key, gates[key], whole(key), limit, names=tuple(names))
+            for key, names in chosen(gates, kind, things).items()
+            for limit in gates[key].limits
+        ]
+    return asked
+
+
+def health_findings(run: Snapshot) -> list[Finding]:
+    """Warnings and errors on whether the attacks worked."""
+    return [finding for finding in run.findings if finding.group == "attack-health" and finding.level != "note"]
+
+
+def fragile(asked: Asked, run: Snapshot) -> Seen:
+    """The number of fragile neurons of a layer against the largest one allowed."""
+    found = _neurons(run, asked.target)
+    there = found.fragile if found else 0
+    sentence = f"{_fragile_in(asked, there)} (allowed {number(asked.allowed)})"
+    return Seen(sentence, _held(there, asked), figure=there, run_value=there, images=run.clean.count)
+
+
+def more_fragile(asked: Asked, pair: Pair) -> Seen:
+    """How many more neurons of a layer are fragile than in the baseline against the largest number allowed.
+
+    A neuron is fragile where its loss is significant, which takes images: on fewer of them fewer neurons are.
+    """
+    now, then = (_neurons(side, asked.target) for side in (pair.run, pair.baseline))
+    images = len(pair.run_rows)
+    if now is None or then is None:
+        return Seen(f"the baseline dropped no neurons of layer {asked.target}", outcome="inconclusive")
+    sentence = f"{_fragile_in(asked, now.fragile)}, {then.fragile:,} in the baseline"
+    figure = now.fragile - then.fragile
+    if images != pair.baseline.clean.count:
+        sentence += f", which counted on {pair.baseline.clean.count:,} images and not on {images:,}"
+        outcome: Outcome = "inconclusive"
+    else:
+        sentence += f" (a rise of {number(asked.allowed)} allowed)"
+        outcome = _held(figure, asked)
+    return Seen(sentence, outcome, figure=figure, run_value=now.fragile, baseline_value=then.fragile, images=images)
+
+
+def health(asked: Asked, run: Snapshot) -> Seen:
+    """The number of attack-health findings; above the limit the robust figures cannot be relied on."""
+    found = [finding for finding in health_findings(run) if finding.rule in asked.names]
+    sentence = f"{counted(len(found), 'finding')} on the attacks' health"
+    if found:
+        sentence += f": {listed(list(dict.fromkeys(finding.rule for finding in found)))}"
+    sentence += f" (allowed {number(asked.allowed)})"
+    if _held(len(found), asked) == "passed":
+        return Seen(sentence, outcome="passed", figure=len(found), run_value=len(found))
+    verdict = "exceeded, so that the figures on robustness cannot be relied on"
+    return Seen(sentence, outcome="inconclusive", figure=len(found), run_value=len(found), verdict=verdict)
+
+
+def skipped(asked: Asked, run: Snapshot) -> Seen:
+    """The number of things that could not be measured against the largest one allowed."""
+    found = [entry for entry in run.skipped if entry.what in asked.names]
+    sentence = f"{counted(len(found), 'thing')} could not be measured{_named(found)} (allowed {number(asked.allowed)})"
+    return Seen(sentence, _held(len(found), asked), figure=len(found), run_value=len(found))
+
+
+def newly_skipped(asked: Asked, pair: Pair) -> Seen:
+    """Things that could not be measured and that the baseline does not have, with the same reason."""
+    known = {(entry.what, entry.reason) for entry in pair.baseline.skipped}
+    found = [
+        entry for entry in pair.run.skipped if entry.what in asked.names and (entry.what, entry.reason) not in known
+    ]
+    sentence = f"{counted(len(found), 'thing')} could not be measured that the baseline does not name{_named(found)}"
+    return Seen(sentence, _held(len(found), asked), figure=len(found), run_value=len(pair.run.skipped))
+
+
+def _held(figure: float, asked: Asked) -> Outcome:
+    return "failed" if figure > asked.allowed else "passed"
+
+
+def _neurons(snapshot: Snapshot, layer: str) -> NeuronCount | None:
+    return next((entry for entry in snapshot.neurons if entry.layer == layer), None)
+
+
+def _fragile_in(asked: Asked, count: int) -> str:
+    return f"{counted(count, 'neuron')} of layer {asked.target} {'is' if count == 1 else 'are'} fragile"
+
+
+def _named(found: Sequence[Skipped]) -> str:
+    return f": {'; '.join(f'{entry.what} ({entry.reason})' for entry in found[:NAMED])}" if found else ""
