@@ -29,7 +29,7 @@ def test_the_wheel_ships_profiles_weights_and_templates(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"lsa_audit/_profiles/{path.name}" for path in (ROOT / "profiles").glob("*.yaml")}
-    for pattern in ("report/templates/*", "models/weights/*.safetensors", "findings/pages/*.md"):
+    for pattern in ("report/templates/*", "models/weights/*.safetensors", "explanations/*/*.md"):
         wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "lsa_audit").glob(pattern)}
     assert len(wanted) >= 8
     assert wanted <= names

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json as json_module
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from ..errors import UsageError
+from . import completion
 
 Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Something that is listed: what it is, in words, and its rows, all with the same columns."""
+
+    what: str
+    rows: Callable[[], Rows]
 
 
 def _attacks() -> Rows:
@@ -44,34 +54,91 @@ def _profiles() -> Rows:
     ]
 
 
-def _measures() -> Rows:
-    from typing import get_args
+def _explained(topic: str) -> Rows:
+    from ..explanations import title
+    from .explain import catalogue
 
-    from ..profile import Measure
-
-    return [{"name": name} for name in get_args(Measure)]
+    return [{"name": name, "what": title(topic, name)} for name in catalogue()[topic]]
 
 
-TOPICS: dict[str, Callable[[], Rows]] = {
-    "attacks": _attacks,
-    "data": _data,
-    "profiles": _profiles,
-    "measures": _measures,
+def _findings() -> Rows:
+    from ..findings import HEALTH_RULES
+
+    groups = dict.fromkeys(HEALTH_RULES, "attack-health")
+    return [
+        {"name": row["name"], "group": groups.get(row["name"], "result"), "what": row["what"]}
+        for row in _explained("findings")
+    ]
+
+
+def _gates() -> Rows:
+    from ..gates import GATES
+
+    return [
+        {"name": name, "limits": ", ".join(kind.limits), "what": kind.summary, "target": kind.target or "-"}
+        for name, kind in GATES.items()
+    ]
+
+
+def _formats() -> Rows:
+    from ..report import FORMATS
+
+    return [{"name": name, "file": file} for name, (file, _) in FORMATS.items()]
+
+
+LAYERS = {
+    "learnable": "convolutions, linear and recurrent layers",
+    "norm": "batch, layer and group norms",
+    "attention": "attention",
+    "activation": "activation functions",
+    "add": "residual additions",
+    "pool": "pooling",
+    "block": "repeated units such as a residual block, and modules of no known class",
+    "all": "every layer",
+    "none": "no layer",
+}
+"""What `--layers` takes beside names: the kinds, and two words."""
+
+
+def _layers() -> Rows:
+    return [{"name": name, "what": what} for name, what in LAYERS.items()]
+
+
+TOPICS: dict[str, Topic] = {
+    "attacks": Topic("attacks and noises, for --attack and --noise", _attacks),
+    "data": Topic("data sets and forms of data, for --data", _data),
+    "profiles": Topic("settings that come with the program, for --profile", _profiles),
+    "layers": Topic("kinds of layers, for --layers", _layers),
+    "measures": Topic("how the movement of a layer is measured, for --measure", lambda: _explained("measures")),
+    "findings": Topic("what a report may tell, for `explain`", _findings),
+    "gates": Topic("what a profile may limit, for `gates`", _gates),
+    "presets": Topic("gates by one name, for --preset", lambda: _explained("presets")),
+    "formats": Topic("forms of the report, for --format and --output", _formats),
 }
 
 
+def rows(topic: str) -> Rows:
+    """The rows of a key of `TOPICS`."""
+    return TOPICS[topic].rows()
+
+
 def command(
-    topic: Annotated[str, typer.Argument(metavar="|".join(TOPICS), help="What to list.")],
+    topic: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TOPIC]", help="What to list; without it: the topics.", autocompletion=completion.topics
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> int:
-    """List attacks, data sets, profiles or measures."""
-    if topic not in TOPICS:
+    """List attacks, data sets, profiles, kinds of layers, measures, findings, gates, presets or formats."""
+    if topic is not None and topic not in TOPICS:
         raise UsageError(f"nothing is listed under {topic!r}", f"there is {', '.join(TOPICS)}")
-    rows = TOPICS[topic]()
+    table = [{"topic": name, "what": entry.what} for name, entry in TOPICS.items()] if topic is None else rows(topic)
     if json:
-        typer.echo(json_module.dumps(rows, indent=2))
+        typer.echo(json_module.dumps(table, indent=2))
         return 0
-    widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in rows[0]}
-    for row in [{key: key for key in widths}, *rows]:
+    widths = {key: max(len(key), *(len(row[key]) for row in table)) for key in table[0]}
+    for row in [{key: key for key in widths}, *table]:
         typer.echo("  ".join(row[key].ljust(widths[key]) for key in widths).rstrip())
     return 0

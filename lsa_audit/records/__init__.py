@@ -88,7 +88,7 @@ __all__ = [
     "UnboundedTrial",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 FindingGroup = Literal["result", "attack-health"]
 
@@ -151,7 +151,7 @@ class AuditRecord(Record):
     filters: Filters | None = None
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
-    gallery: tuple[Flipped, ...] = Field(default=(), description="images that the strongest attack flipped")
+    gallery: tuple[Flipped, ...] = Field(default=(), description="images that an attack flipped, for people to look at")
     timing: Timing
 
     @property

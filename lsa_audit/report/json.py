@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ..errors import UsageError
 from ..records import SCHEMA_VERSION, AuditRecord
+from ..records.upgrading import STEPS, upgraded
 from .shown import Shown
 from .text import name
 
@@ -20,10 +21,10 @@ def render(shown: Shown) -> str:
 
 
 def read(content: str | bytes) -> AuditRecord:
-    """The record from the text of a `record.json`.
+    """The record from the text of a `record.json`; one of an earlier schema version becomes one of this.
 
     Raises:
-        UsageError: not JSON, not a record, or a record of another schema version.
+        UsageError: not JSON, not a record, or a record of a schema version that is not known.
     """
     try:
         fields = json.loads(content)
@@ -32,13 +33,15 @@ def read(content: str | bytes) -> AuditRecord:
     if not isinstance(fields, dict) or "schema_version" not in fields:
         raise UsageError("the record has no schema_version", WRITTEN_BY)
     version = fields["schema_version"]
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+    if type(version) is not int or version not in (*STEPS, SCHEMA_VERSION):
         shown = name(str(version), limit=40)
         hint = "read it with the lsa-audit that wrote it, or scan again"
-        raise UsageError(f"the record has schema_version {shown}, this lsa-audit reads {SCHEMA_VERSION}", hint)
+        raise UsageError(f"the record has schema_version {shown}, this lsa-audit reads up to {SCHEMA_VERSION}", hint)
     try:
-        return AuditRecord.model_validate_json(content)
+        return AuditRecord.model_validate_json(content if version == SCHEMA_VERSION else json.dumps(upgraded(fields)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = name(".".join(str(part) for part in first["loc"]) or "the top")
         raise UsageError(f"the record is malformed at {place}: {first['msg']}", WRITTEN_BY) from None
+    except (LookupError, TypeError):
+        raise UsageError(f"the record is malformed for schema_version {version}", WRITTEN_BY) from None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from lsa_audit import explanations
 from lsa_audit.findings import (
     HEALTH_RULES,
     RULES,
@@ -18,7 +20,8 @@ from lsa_audit.findings import (
     progress,
     single_step,
 )
-from lsa_audit.findings.explanations import PAGES, page, title
+
+page, title = partial(explanations.page, "findings"), partial(explanations.title, "findings")
 
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "attack-health.md"
 PAIR = (comparisons.NOTED_IMAGES, comparisons.NOTED_SHARE, comparisons.MISSED_IMAGES)
@@ -51,10 +54,6 @@ def numbers(text: str) -> list[float]:
         round(float(number) / (100 if percent else 1), 9)
         for number, percent in re.findall(r"(?<![\w.-])(\d+(?:\.\d+)?(?:e-\d+)?)( %)?", text)
     ]
-
-
-def test_every_rule_has_a_page_and_every_page_a_rule():
-    assert sorted(path.name for path in PAGES.iterdir()) == sorted(f"{rule}.md" for rule in RULES)
 
 
 def test_the_table_has_all_health_rules_in_order():
