@@ -18,6 +18,7 @@ from .data.base import Dataset, digests
 from .data.base import describe as describe_data
 from .data.labels import choose_labels
 from .findings import find_all
+from .gallery import Gallery, gallery
 from .graph import taps
 from .graph.base import Graph
 from .graph.select import select
@@ -157,7 +158,9 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
             neuron_layers(graph, profile.neurons, None)
             probe = SustainabilityProbe(graph, layers, [entry.id for entry in measured], profile.measure, len(dataset))
             bench = make_bench(scene, graph, planned, profile, place)
-            keep = tuple(entry.id for entry in candidates) if needs_images(profile) else ()
+            # The probe has the whole budget's images of what it measures anyway; the gallery takes one attack's.
+            kept = candidates if needs_images(profile) else candidates[-1:] if measured else ()
+            keep = tuple(entry.id for entry in kept)
             planned_runs = runs(planned, {*(entry.id for entry in measured), *keep})
             verdicts, finals = attack_and_measure(
                 scene, planned_runs, probe, bench, progress, keep=keep, keep_images=profile.save_adversarials
@@ -168,6 +171,9 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
             studied = attack_to_study(candidates, verdicts, clean)
             study = Study(scene, graph, layers, profile, progress, studied, finals, sustainability)
             parts = measure_parts(study, bench)
+
+            shown = attack_to_study(kept, verdicts, clean)
+            flipped = gallery(scene, logits, verdicts[shown.id], finals[shown.id]) if shown else Gallery()
 
             clock.enter("health")
             progress.stage("attack health", 0)
@@ -196,10 +202,11 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
                 filters=parts.filters,
                 findings=(),
                 skipped=(*attack_skips, *graph.info.skipped, *parts.skipped, *_other_branches(scene, graph)),
+                gallery=flipped.flipped,
                 timing=clock.timing(),
             )
     record = record.model_copy(update={"findings": find_all(record)})
-    return Audit(record, _evidence(scene, predictions, verdicts, probe, swept))
+    return Audit(record, _evidence(scene, predictions, verdicts, probe, swept) | flipped.evidence)
 
 
 def layer_table(subject: str | nn.Module, profile: Profile) -> GraphInfo:

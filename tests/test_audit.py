@@ -12,6 +12,7 @@ import lsa_audit
 from lsa_audit.audit import audit, make_profile
 from lsa_audit.errors import ModelError, ProfileError, UsageError
 from lsa_audit.progress import Silent
+from lsa_audit.records import SCHEMA_VERSION
 from lsa_audit.report.shown import Shown
 
 FAST = {
@@ -56,7 +57,7 @@ def test_batch_sizes_do_not_change_verdicts_or_figures():
 
 def test_the_record_survives_a_round_trip_through_json(record):
     assert lsa_audit.records.AuditRecord.model_validate_json(record.model_dump_json()) == record
-    assert json.loads(record.model_dump_json())["schema_version"] == 2
+    assert json.loads(record.model_dump_json())["schema_version"] == SCHEMA_VERSION
 
 
 def test_figures_hang_together(record):

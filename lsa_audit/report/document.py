@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from ..records import AuditRecord
 from . import text
-from .sections import accuracy, attack_health, filters, findings, layers, neurons, overview, patching, provenance
+from .sections import (
+    accuracy,
+    attack_health,
+    filters,
+    findings,
+    gallery,
+    gates,
+    layers,
+    neurons,
+    overview,
+    patching,
+    provenance,
+)
+from .shown import Shown
 from .view import Document
 
 
-def document(record: AuditRecord) -> Document:
-    """What a report of `record` shows, from the verdict down to the settings."""
+def document(shown: Shown) -> Document:
+    """What a report shows, from the verdict down to the settings."""
+    record, gating = shown.record, shown.gating
     probes = (neurons.section(record), patching.section(record), filters.section(record))
     return Document(
         title=overview.title(record),
         subtitle=overview.subtitle(record),
-        notices=overview.notices(record),
-        cards=overview.cards(record),
+        notices=(*gates.notices(gating), *overview.notices(record)),
+        cards=(*gates.cards(gating), *overview.cards(record)),
         findings=findings.section(record),
         sections=(
+            *(() if gating is None else (gates.section(gating),)),
             accuracy.section(record),
             attack_health.section(record),
+            gallery.section(shown),
             layers.section(record),
             *(probe for probe in probes if probe is not None),
             provenance.missing(record),

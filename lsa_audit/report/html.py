@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from importlib.resources import files
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -11,13 +15,17 @@ from .shown import Shown
 from .view import Document
 
 TEMPLATE = "report.html.j2"
+STYLES = "report.css"
+# Nothing but the one style sheet, known by its hash, and the pictures inside the page: whatever a name in the record
+# might smuggle in, neither a script nor a style nor an address of it can act.
+POLICY = "default-src 'none'; style-src '{styles}'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def render(shown: Shown) -> str:
     """The whole report as a self-contained page. Everything from the record is escaped by the template engine."""
     from .plots import figures
 
-    return page(document(shown.record), figures(shown.record))
+    return page(document(shown), figures(shown.record))
 
 
 def page(report: Document, figures: tuple[Figure, ...]) -> str:
@@ -33,7 +41,23 @@ def page(report: Document, figures: tuple[Figure, ...]) -> str:
     environment.filters["kind"] = lambda block: type(block).__name__.lower()
     environment.filters["inline_svg"] = _inline_svg
     environment.filters["breakable"] = _breakable
-    return environment.get_template(TEMPLATE).render(report=report, figures=figures)
+    environment.filters["data_uri"] = _data_uri
+    styles = (files("lsa_audit.report") / "templates" / STYLES).read_text(encoding="utf-8")
+    return environment.get_template(TEMPLATE).render(
+        report=report,
+        figures=figures,
+        styles=Markup(styles),  # noqa: S704 - a file of the package
+        policy=POLICY.format(styles=_source(styles)),
+    )
+
+
+def _source(styles: str) -> str:
+    """The hash of a style sheet as a policy writes it."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(styles.encode()).digest()).decode()}"
+
+
+def _data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _breakable(name: str) -> Markup:

@@ -7,28 +7,38 @@ from collections.abc import Iterable, Iterator
 
 from .document import document
 from .shown import Shown
-from .view import Block, Card, Document, Facts, Group, Notice, Paragraph, Section, Table
+from .view import Block, Card, Document, Facts, Gallery, Group, Notice, Paragraph, Section, Table
 
 # Of the characters that Markdown gives a meaning inside a line, `_` within a word and single dots have none.
 SPECIAL = re.compile(r"[\\`*\[\]<>|~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 LINK_START = re.compile(r"(://|(?<=www)\.|(?<=mailto):|(?<=xmpp):|@)", re.IGNORECASE)
+# GitHub looks for people, issues and emoji in the text that is left when Markdown is done: no escape stops it there.
+REFERENCE = re.compile(
+    r"(?<!\w)@(?=[a-z0-9])|#(?=\d)|(?<!\w)GH-(?=\d)|:(?=(?:100|1234|[-+]1|(?=[0-9_+-]*[a-z])[a-z0-9_+-]+):)",
+    re.IGNORECASE,
+)
+NOTHING = "\N{ZERO WIDTH SPACE}"
 LINE_START = re.compile(r"^(\d{1,9})([.)])(?=\s|$)|^([-+=#])")
 
 
 def escape(text: str) -> str:
     r"""Text that Markdown shows as it is: no markup, no HTML, no link, no new line or table cell.
 
-    >>> escape("a|b <i> layer_1")
-    'a\\|b \\<i\\> layer_1'
+    What GitHub would take for a person, an issue or an emoji is parted by a space of no width.
+
+    >>> escape("a|b <i> layer_1"), escape("see #1")
+    ('a\\|b \\<i\\> layer_1', 'see #&#8203;1')
     """
-    line = SPECIAL.sub(lambda match: f"\\{match.group()}", " ".join(text.split()))
+    line = REFERENCE.sub(lambda match: f"{match.group()}{NOTHING}", " ".join(text.split()))
+    line = SPECIAL.sub(lambda match: f"\\{match.group()}", line)
     line = LINK_START.sub(lambda match: f"\\{match.group()}", line)
-    return LINE_START.sub(lambda match: f"{match[1]}\\{match[2]}" if match[1] else f"\\{match[3]}", line)
+    line = LINE_START.sub(lambda match: f"{match[1]}\\{match[2]}" if match[1] else f"\\{match[3]}", line)
+    return line.replace(NOTHING, "&#8203;")
 
 
 def render(shown: Shown) -> str:
     """The whole report as GitHub-flavoured Markdown, without figures."""
-    return page(document(shown.record))
+    return page(document(shown))
 
 
 def page(shown: Document) -> str:
@@ -72,7 +82,7 @@ def _block(block: Block, level: int) -> Iterator[str]:
         yield from (f"- {escape(label)}: {escape(value)}" for label, value in block.items)
         yield ""
     else:
-        yield from _table(block)
+        yield from _table(block.table if isinstance(block, Gallery) else block)
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -67,7 +67,34 @@ class Group:
     folded: bool = False
 
 
-Block = Table | Facts | Paragraph | Group
+@dataclass(frozen=True)
+class Image:
+    """A PNG file; `alternative` says in words what it shows."""
+
+    caption: str
+    alternative: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """Images that belong together, what is said of them, and their figures."""
+
+    title: str
+    text: str
+    images: tuple[Image, ...]
+    table: Table
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Exhibits where the format can show images and there are any; else the table, which says the same in words."""
+
+    exhibits: tuple[Exhibit, ...]
+    table: Table
+
+
+Block = Table | Facts | Paragraph | Group | Gallery
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ SAMPLES: dict[str, Callable[[], AuditRecord]] = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def samples() -> dict[str, AuditRecord]:
     """Every sample record by name."""
     return {name: make() for name, make in SAMPLES.items()}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import doctest
 import html
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +15,7 @@ from lsa_audit.report import markdown
 from lsa_audit.report.shown import Shown
 
 PARSER = MarkdownIt("gfm-like", {"linkify": False})
+NOTHING = "\N{ZERO WIDTH SPACE}"
 ALLOWED = {"text", "softbreak", "strong_open", "strong_close"}
 
 
@@ -49,13 +51,20 @@ def test_the_example_in_the_docstring() -> None:
         "$x^2$",
         "[^1]: note",
         ":---:",
+        "<!-- hidden --> shown",
+        "$`x`$ $$y$$",
+        "> [!WARNING]",
+        "[x] done",
+        ":x: :+1: :100:",
+        "@somebody",
+        "org/repo#1 and GH-2",
         "91.5 %",
     ],
 )
 def test_escaped_text_renders_as_itself(raw: str) -> None:
     for source in (markdown.escape(raw), f"| {markdown.escape(raw)} |\n|---|\n| {markdown.escape(raw)} |"):
         rendered = PARSER.render(source)
-        shown = html.unescape(re.sub(r"<[^>]*>", "\0", rendered)).replace("\n", "").split("\0")
+        shown = html.unescape(re.sub(r"<[^>]*>", "\0", rendered)).replace("\n", "").replace(NOTHING, "").split("\0")
         cells = [part for part in shown if part]
         assert set(cells) == {raw}
         assert {token.type for token in inline(source)} <= {"text"}
@@ -75,6 +84,33 @@ def test_plain_numbers_and_names_stay_readable() -> None:
 )
 def test_bare_links_are_broken(raw: str, escaped: str) -> None:
     assert markdown.escape(raw) == escaped
+
+
+@pytest.mark.parametrize(
+    ("raw", "parted"),
+    [
+        ("@somebody", "@|somebody"),
+        ("(@org/team)", "(@|org/team)"),
+        ("#12", "#|12"),
+        ("org/repo#12", "org/repo#|12"),
+        ("GH-12", "GH-|12"),
+        (":x:", ":|x:"),
+        (":+1::100:", ":|+1::|100:"),
+        (":white_check_mark:", ":|white_check_mark:"),
+        ("pgd@linf-8/255:max_drop", "pgd@linf-8/255:max_drop"),
+        ("2025-01-02T03:04:05Z", "2025-01-02T03:04:05Z"),
+        ("# title #x", "# title #x"),
+    ],
+)
+def test_what_github_would_take_for_a_reference_is_parted(raw: str, parted: str) -> None:
+    (shown,) = inline(markdown.escape(raw))
+    assert shown.content == parted.replace("|", NOTHING)
+
+
+def test_an_escape_takes_no_longer_than_the_text_is() -> None:
+    started = time.perf_counter()
+    markdown.escape(":a" * 50_000 + "_" * 50_000 + ":" + "a" * 50_000)
+    assert time.perf_counter() - started < 5
 
 
 def test_the_report_holds_no_markup_from_the_record(any_record: AuditRecord) -> None:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from lsa_audit.records import AuditRecord
-from lsa_audit.report import FORMATS
+from lsa_audit.report import FORMATS, RUN_FILES
 from lsa_audit.report.shown import Shown
 
 
@@ -13,7 +13,13 @@ def test_the_formats_and_their_files() -> None:
         "json": "record.json",
         "markdown": "report.md",
         "html": "report.html",
+        "sarif": "report.sarif",
+        "junit": "junit.xml",
+        "github": "summary.md",
+        "github-annotations": "annotations.txt",
+        "model-card": "model-card.md",
     }
+    assert set(RUN_FILES) < set(FORMATS)
 
 
 def test_every_format_renders_every_record(any_record: AuditRecord, any_page: str) -> None:

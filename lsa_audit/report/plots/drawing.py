@@ -122,7 +122,8 @@ def finish(drawing: Canvas, key: str, title: str, description: str) -> Figure:
                 parent.remove(child)
     for element in root.iter():
         element.tag = element.tag.removeprefix(SVG)
-        element.attrib = {_attribute(name): _value(name, value, key) for name, value in element.attrib.items()}
+        attributes = _unstyled(element.attrib)
+        element.attrib = {_attribute(name): _value(name, value, key) for name, value in attributes.items()}
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
     root.attrib.update({"role": "img", "aria-labelledby": f"{key}-title {key}-description"})
@@ -132,6 +133,20 @@ def finish(drawing: Canvas, key: str, title: str, description: str) -> Figure:
     titled.text = title
     root[:0] = [titled, described]
     return Figure(key, title, description, ElementTree.tostring(root, encoding="unicode"))
+
+
+def _unstyled(attributes: dict[str, str]) -> dict[str, str]:
+    """The declarations of a `style` as attributes of their own: the page's policy lets no inline style act.
+
+    Of a font only the size stays: the family is the page's, and `font`, which some versions of matplotlib write, is no
+    attribute.
+    """
+    declarations = (part.partition(":") for part in attributes.get("style", "").split(";") if part.strip())
+    styles = {name.strip(): value.strip() for name, _, value in declarations}
+    if size := re.search(r"[0-9.]+px", styles.pop("font", "")):
+        styles["font-size"] = size.group()
+    styles.pop("font-family", None)
+    return {name: value for name, value in attributes.items() if name != "style"} | styles
 
 
 def _attribute(name: str) -> str:
@@ -144,8 +159,6 @@ def _value(name: str, value: str, key: str) -> str:
     if name == LINK:
         return f"#{key}-{value.removeprefix('#')}"
     value = re.sub(r"url\(#", f"url(#{key}-", value)
-    value = re.sub(r"font: ([0-9.]+px) [^;]*", r"font-size: \1", value)
-    value = re.sub(r"font-family: [^;]*;? ?", "", value)
     return re.sub(r"#[0-9a-f]{6}", lambda match: _colour(match.group()), value)
 
 

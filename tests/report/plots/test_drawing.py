@@ -23,8 +23,23 @@ def test_a_users_own_settings_change_nothing_and_come_back(samples: dict[str, Au
 
 
 def test_drawings_use_the_colours_and_the_font_of_the_page(any_page: str) -> None:
-    styles = re.findall(r' style="([^"]*)"', any_page)
-    assert not [style for style in styles if re.search(r"#[0-9a-f]{6}", style) or "DejaVu" in style]
+    paints = re.findall(r' (?:fill|stroke)="([^"]*)"', any_page)
+    assert all(re.fullmatch(r"none|var\(--[a-z0-9-]+\)", paint) for paint in paints)
+    assert "DejaVu" not in any_page
+    assert " font-family=" not in any_page
+
+
+def test_a_style_becomes_attributes_and_of_a_font_the_size_stays() -> None:
+    styled = {"x": "1", "style": "fill: none; stroke: #010101;opacity: 0.5; font: 700 10px 'DejaVu Sans', sans-serif"}
+    assert drawing._unstyled(styled) == {
+        "x": "1",
+        "fill": "none",
+        "stroke": "#010101",
+        "opacity": "0.5",
+        "font-size": "10px",
+    }
+    assert drawing._unstyled({"style": "font-family: 'DejaVu Sans'; font-size: 9.5px"}) == {"font-size": "9.5px"}
+    assert drawing._unstyled({"d": "M 0 0; x: 1"}) == {"d": "M 0 0; x: 1"}
 
 
 def test_hostile_names_are_text_in_the_drawing(samples: dict[str, AuditRecord]) -> None:

@@ -10,8 +10,8 @@ from ..neuron_records import LAYERS
 
 PGD = "pgd@linf-0.0313725"
 RECTANGLE = re.compile(
-    r'<path d="M (\S+) (\S+)  L (\S+) \S+  L \S+ (\S+)  L [^"]*" clip-path="[^"]*" style="fill: var\(--([a-z0-9-]+)\)'
-    r'(?:; opacity: (\S+))?"'
+    r'<path d="M (\S+) (\S+)  L (\S+) \S+  L \S+ (\S+)  L [^"]*" clip-path="[^"]*" fill="var\(--([a-z0-9-]+)\)"'
+    r'(?: opacity="([^"]*)")?'
 )
 LOSS, GAIN, NOTHING = "series-2", "series-1", "line"
 

@@ -7,6 +7,8 @@ from lsa_audit.report.plots import neurons
 
 from ..builders import build, dropped, effect, walked
 
+HOLLOW = 'fill-opacity="0" stroke="var(--good)"'
+
 
 def labels(svg: str) -> list[str]:
     return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
@@ -44,8 +46,8 @@ def test_estimates_are_hollow_and_told(samples: dict[str, AuditRecord]) -> None:
     whole, partly, *_ = neurons.figures(samples["every-layer"])
     assert "hollow" not in whole.description
     assert "hollow" in partly.description
-    assert "fill-opacity: 0; stroke: var(--good)" not in whole.svg
-    assert "fill-opacity: 0; stroke: var(--good)" in partly.svg
+    assert HOLLOW not in whole.svg
+    assert HOLLOW in partly.svg
 
 
 def test_a_wide_layer_draws_only_its_largest_changes() -> None:

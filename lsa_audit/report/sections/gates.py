@@ -1,0 +1,142 @@
+"""What the gates said of a run: the verdict for the head of a report, and every check in a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from ...records.gating import AppliedWaiver, Check, Gating, Outcome
+from .. import text
+from ..view import Block, Card, Column, Notice, Paragraph, Row, Section, Table, Tone
+
+TITLES: dict[Outcome, tuple[str, Tone]] = {
+    "passed": ("The gates pass", "good"),
+    "failed": ("The gates fail", "bad"),
+    "inconclusive": ("The gates cannot decide", "warning"),
+}
+ORDER: tuple[Outcome, ...] = ("failed", "inconclusive", "passed")
+NAMED = 3
+
+
+def notices(gating: Gating | None) -> tuple[Notice, ...]:
+    """The verdict and the checks that it rests on; nothing where no gates were asked."""
+    if gating is None:
+        return ()
+    title, tone = TITLES[gating.verdict]
+    return (Notice(title, " ".join(_reasons(gating)), tone),)
+
+
+def _reasons(gating: Gating) -> Iterator[str]:
+    if not gating.checks:
+        yield "No gate of the profile looked at anything."
+        return
+    counted = list(_counted(gating))
+    yield f"{_tally(counted)} at level error."
+    deciding = [check for check in counted if check.outcome == gating.verdict != "passed"]
+    yield from (f"{text.name(check.id)}: {_whole(check.sentence)}" for check in deciding[:NAMED])
+    if len(deciding) > NAMED:
+        yield f"And {len(deciding) - NAMED:,} more."
+    waived = sum(check.waiver is not None for check in gating.checks)
+    if waived:
+        yield f"{text.quantity(waived, 'check')} waived."
+    warned = [check for check in gating.checks if check.level == "warn" and check.waiver is None]
+    if warned:
+        yield f"At level warn, which does not count: {_tally(warned)}."
+
+
+def _counted(gating: Gating) -> Iterator[Check]:
+    return (check for check in gating.checks if check.level == "error" and check.waiver is None)
+
+
+def _tally(checks: Iterable[Check]) -> str:
+    """How many checks have each outcome, e.g. `1 check failed, 3 passed`."""
+    found = Counter(check.outcome for check in checks)
+    parts = [f"{found[outcome]:,} {outcome}" for outcome in ORDER if found[outcome]]
+    return f"{text.quantity(found.total(), 'check')} ({', '.join(parts)})" if parts else "No check"
+
+
+def _whole(sentence: str) -> str:
+    return text.capitalized(f"{text.sentence(sentence).rstrip('.')}.")
+
+
+def cards(gating: Gating | None) -> tuple[Card, ...]:
+    """The verdict as a key figure."""
+    if gating is None:
+        return ()
+    against = "without a baseline" if gating.baseline is None else f"against {text.name(gating.baseline, 40)}"
+    return (Card("Gates", gating.verdict, f"{_tally(_counted(gating))}; {against}", TITLES[gating.verdict][1]),)
+
+
+def section(gating: Gating) -> Section:
+    """Every check, every waiver, and in which way the model differs from the baseline's."""
+    blocks: list[Block] = [Paragraph(_conditions(gating))]
+    if gating.checks:
+        blocks.append(_checks(gating))
+    if gating.waivers:
+        blocks.append(_waivers(gating.waivers))
+    if gating.differences:
+        blocks.append(_differences(gating))
+    return Section("gates", "Gates", tuple(blocks))
+
+
+def _conditions(gating: Gating) -> str:
+    run, images = text.name(gating.run, 60), text.quantity(gating.images, "image")
+    profile = "the run's own settings" if gating.profile is None else text.name(gating.profile, 60)
+    where = f"The gates stand in {profile}; judged on {text.name(gating.judged_on)}."
+    if gating.baseline is None:
+        return f"{run} was judged on its {images}, without a baseline. {where}"
+    paired = "all of them" if gating.images_paired == gating.images else text.count(gating.images_paired)
+    baseline = text.name(gating.baseline, 60)
+    return f"{run} was held against {baseline} on the {images} of the run, {paired} paired image by image. {where}"
+
+
+def _checks(gating: Gating) -> Table:
+    columns = (Column("outcome"), Column("check", "label"), Column("what was seen"), Column("level"))
+    ordered = sorted(gating.checks, key=_rank)
+    note = "Only checks at level error without a waiver count. Single figures are in gate.json."
+    return Table("Checks, those that count first", columns, tuple(map(_check, ordered)), note)
+
+
+def _rank(check: Check) -> tuple[bool, bool, int]:
+    return check.level != "error", check.waiver is not None, ORDER.index(check.outcome)
+
+
+def _check(check: Check) -> Row:
+    seen = _whole(check.sentence)
+    if check.waiver is not None:
+        reason = _whole(check.waiver)
+        return Row((f"{check.outcome}, waived", text.name(check.id), f"{seen} Waived: {reason}", check.level), "quiet")
+    tone: Tone = "" if check.outcome == "passed" else "bad" if _is_grave(check) else "warning"
+    return Row((check.outcome, text.name(check.id), seen, check.level), tone)
+
+
+def _is_grave(check: Check) -> bool:
+    return check.outcome == "failed" and check.level == "error"
+
+
+def _waivers(waivers: Iterable[AppliedWaiver]) -> Table:
+    columns = (Column("state"), Column("gate", "label"), Column("until"), Column("reason"), Column("checks", "number"))
+    rows = tuple(
+        Row(
+            (
+                waiver.state,
+                text.name(waiver.gate),
+                text.name(waiver.expires),
+                text.sentence(waiver.reason),
+                text.count(len(waiver.covers)),
+            ),
+            "" if waiver.state == "used" else "warning",
+        )
+        for waiver in waivers
+    )
+    note = "An expired waiver excuses nothing; an unused one can go."
+    return Table("Waivers", columns, rows, note)
+
+
+def _differences(gating: Gating) -> Table:
+    columns = (Column("what", "label"), Column("baseline"), Column("run"))
+    rows = tuple(
+        Row((text.name(entry.what), text.sentence(entry.baseline), text.sentence(entry.run)))
+        for entry in gating.differences
+    )
+    return Table("Differences between baseline and run", columns, rows, "They do not forbid to compare the two.")
