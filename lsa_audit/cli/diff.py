@@ -1,0 +1,58 @@
+"""`lsa-audit diff`: what got better and worse between two runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import __version__
+from ..errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from ..gate.diff_sides import Side
+
+RUNS = "A run folder, its record.json, or a baseline."
+
+
+def command(
+    before: Annotated[Path, typer.Argument(metavar="A", help=f"Before. {RUNS}")],
+    after: Annotated[Path, typer.Argument(metavar="B", help=f"After. {RUNS}")],
+    form: Annotated[
+        str, typer.Option("--format", metavar="terminal|markdown|html|json", help="How to show it.")
+    ] = "terminal",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of printing.")] = None,
+    images: Annotated[int, typer.Option(min=0, help="Newly wrong and right images to name, of each.")] = 10,
+) -> int:
+    """Show what got better and worse from A to B per attack, class, image and layer; this is no verdict, see `gate`."""
+    from ..gate.differences import compare
+    from ..report.diff import FORMATS
+    from ..writing import write_whole
+
+    if form not in FORMATS:
+        raise UsageError(f"--format {form} is not known", f"there are {', '.join(FORMATS)}")
+    found = compare(_side(before), _side(after), images, __version__)
+    rendered = FORMATS[form](found)
+    if out is None:
+        typer.echo(rendered, nl=False)
+    else:
+        write_whole(out, rendered.encode())
+    return int(ExitCode.OK)
+
+
+def _side(path: Path) -> Side:
+    from ..baselines import is_baseline, of_run, read_baseline
+    from ..gate.diff_sides import Side
+    from ..runs import read_run, stored
+
+    if is_baseline(path):
+        return Side(read_baseline(path).snapshot, "baseline")
+    record, evidence = read_run(path)
+    images = record.clean.total
+    return Side(
+        of_run(path, record, evidence, lambda record: [entry.perturbation for entry in record.sustainability]),
+        image_ids=stored(evidence, "image_ids", "U", (images,)).tolist(),
+        labels=stored(evidence, "labels", "iu", (images,)),
+        environment=record.environment,
+    )
