@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,48 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises:
         PlainYamlError: unreadable, larger than 1 MiB, not YAML, not a mapping, or with aliases or repeated keys.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise PlainYamlError(f"it is larger than {MAX_BYTES} bytes")
-        values = yaml.load(content.decode("utf-8"), Loader=_PlainLoader)  # noqa: S506 - a SafeLoader, see below
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
-        raise PlainYamlError(f"it cannot be read: {error}") from None
+    values = _read(path, _constructed)
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise PlainYamlError("it is not a mapping of settings")
     return values
+
+
+def key_lines(path: Path, section: str) -> dict[str, int]:
+    """The line, from 1, of each key of the mapping that a top-level key holds; nothing where it holds no mapping.
+
+    Raises:
+        PlainYamlError: unreadable, larger than 1 MiB, not YAML, or with aliases.
+    """
+    top = _read(path, _composed)
+    if not isinstance(top, yaml.MappingNode):
+        return {}
+    return {
+        str(key.value): key.start_mark.line + 1
+        for name, inner in top.value
+        if name.value == section and isinstance(inner, yaml.MappingNode)
+        for key, _ in inner.value
+    }
+
+
+def _read(path: Path, load: Callable[[str], Any]) -> Any:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise PlainYamlError(f"it is larger than {MAX_BYTES} bytes")
+        return load(content.decode("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
+        raise PlainYamlError(f"it cannot be read: {error}") from None
+
+
+def _constructed(content: str) -> Any:
+    return yaml.load(content, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader, see below
+
+
+def _composed(content: str) -> yaml.Node | None:
+    return yaml.compose(content, Loader=_PlainLoader)
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from .errors import AuditError, DataError, UnsafeError, UsageError
 from .limits import GIB, Limits
 from .records import AuditRecord
+from .records.gating import GATING_VERSION, Gating
 from .report.json import read as read_record
 
 RECORD_NAME = "record.json"
 EVIDENCE_NAME = "evidence.npz"
+GATE_NAME = "gate.json"
 RECORD_BYTES = GIB // 4
 # Arrays are unpacked one at a time; flags that all agree are packed about a thousandfold, the most that deflate can do.
 EVIDENCE_LIMITS = Limits(total_bytes=256 * GIB, member_bytes=8 * GIB, compression_ratio=1100.0)
@@ -69,19 +72,60 @@ def read_run(folder: Path) -> tuple[AuditRecord, Evidence]:
         DataError: a file that cannot be read.
         UnsafeError: a file above the limits, or malformed evidence.
     """
-    if folder.name == RECORD_NAME:
-        folder = folder.parent
+    folder = _folder(folder)
     try:
         missing = [name for name in (RECORD_NAME, EVIDENCE_NAME) if not (folder / name).is_file()]
         if missing:
             raise UsageError(f"{folder} is no run: it holds no {missing[0]}", "name the folder that a scan wrote")
-        with (folder / RECORD_NAME).open("rb") as file:
-            content = file.read(RECORD_BYTES + 1)
-        if len(content) > RECORD_BYTES:
-            raise UnsafeError(f"{RECORD_NAME} is larger than {RECORD_BYTES} bytes", UNSAFE_HINT)
-        return read_record(content), Evidence(folder / EVIDENCE_NAME)
+        return read_record(_content(folder / RECORD_NAME)), Evidence(folder / EVIDENCE_NAME)
     except OSError as error:
-        raise DataError(f"{folder} cannot be read: {error.strerror or error}", "check the path") from None
+        raise _unreadable(folder, error) from None
+
+
+def read_gating(folder: Path) -> Gating | None:
+    """What the gates said of a run when it was scanned; None where they were not asked.
+
+    Args:
+        folder: the run's, or its `record.json`.
+
+    Raises:
+        UsageError: a `gate.json` of another version.
+        DataError: one that cannot be read, or is malformed.
+        UnsafeError: one above the limits.
+    """
+    path = _folder(folder) / GATE_NAME
+    try:
+        if not path.is_file():
+            return None
+        content = _content(path)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    try:
+        gating = Gating.model_validate_json(content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the top"
+        raise DataError(f"{GATE_NAME} is malformed at {place[:160]}: {first['msg'][:160]}", DAMAGED_HINT) from None
+    if gating.gating_version != GATING_VERSION:
+        said = f"{GATE_NAME} has gating_version {gating.gating_version}, this lsa-audit reads {GATING_VERSION}"
+        raise UsageError(said, "judge the run again with `lsa-audit gate`")
+    return gating
+
+
+def _folder(path: Path) -> Path:
+    return path.parent if path.name == RECORD_NAME else path
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(RECORD_BYTES + 1)
+    if len(content) > RECORD_BYTES:
+        raise UnsafeError(f"{path.name} is larger than {RECORD_BYTES} bytes", UNSAFE_HINT)
+    return content
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path} cannot be read: {error.strerror or error}", "check the path")
 
 
 def stored(evidence: Mapping[str, NDArray[Any]], name: str, kinds: str, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lsa_audit"
-LEAVES = {"errors", "records", "units", "statistics", "targeting", "plain_yaml", "limits", "gates"}
+LEAVES = {"errors", "records", "units", "statistics", "targeting", "plain_yaml", "limits", "gates", "explanations"}
 STAGES = {
     "clock",
     "profile",
@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "plain_yaml": set(),
     "limits": set(),
     "gates": set(),
+    "explanations": set(),
     "clock": {"records"},
     "statistics": {"errors", "records"},
     "targeting": {"records", "statistics"},
@@ -59,15 +60,17 @@ ALLOWED: dict[str, set[str]] = {
     "stages": LEAVES | STAGES,
     "measuring": LEAVES | STAGES,
     "runs": LEAVES | {"report"},
+    "baselines": LEAVES | {"runs", "gate", "writing"},
+    "gallery": LEAVES | STAGES,
     "verification": LEAVES | STAGES | {"runs"},
-    "audit": LEAVES | STAGES,
+    "audit": LEAVES | STAGES | {"gallery"},
     "harden": LEAVES | STAGES | {"runs", "parallel", "writing"},
     "hardening": LEAVES | STAGES | {"audit", "harden", "parallel", "writing"},
     "latest": {"errors", "records", "runs"},
     "doctor": {"errors"},
     "cli": LEAVES
     | {"profile", "audit", "attacks", "data", "findings", "report", "doctor", "runs", "verification", "harden"}
-    | {"gate", "writing", "hardening", "latest", "progress"},
+    | {"gate", "baselines", "plan", "writing", "hardening", "latest", "progress"},
 }
 
 

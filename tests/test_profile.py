@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import yaml
 
 from lsa_audit.attacks import ATTACKS
 from lsa_audit.errors import ProfileError
+from lsa_audit.gates import PRESETS, preset
 from lsa_audit.plan import perturbations
 from lsa_audit.profile import Profile, build, presets, read
 
@@ -18,10 +22,10 @@ def made(**values: object) -> Profile:
 
 
 def test_the_presets_are_the_files_of_the_profiles_folder():
-    assert sorted(presets()) == ["deep", "demo", "quick", "standard"]
+    assert sorted(presets()) == ["ci", "deep", "demo", "quick", "standard"]
 
 
-@pytest.mark.parametrize("name", ["deep", "demo", "quick", "standard"])
+@pytest.mark.parametrize("name", ["ci", "deep", "demo", "quick", "standard"])
 def test_every_preset_loads_and_can_be_planned(name):
     planned = perturbations(build({name: read(name)}, NAMES, NOISES))
     assert len({entry.id for entry in planned}) == len(planned) > 5
@@ -115,7 +119,7 @@ def test_a_date_is_not_a_setting(tmp_path):
 
 
 def test_a_missing_profile_names_the_presets():
-    with pytest.raises(ProfileError, match="presets are deep, demo, quick, standard"):
+    with pytest.raises(ProfileError, match="presets are ci, deep, demo, quick, standard"):
         read("nowhere.yaml")
 
 
@@ -156,3 +160,19 @@ def test_budgets_of_the_presets_rise_with_their_depth():
     assert budgets["quick"] < budgets["standard"] == budgets["demo"] < budgets["deep"]
     assert made(budget=None).budget is None
     assert made(probes=[]).probes == ()
+
+
+def test_the_gates_of_ci_hold_those_of_the_default_preset_and_more():
+    gates = build({"ci": read("ci")}, NAMES, NOISES).gates
+    assert gates is not None
+    assert gates.items() >= preset("default").items()
+    assert {key: gate.level for key, gate in gates.items() if key not in PRESETS["default"]} == {"mvl": "warn"}
+
+
+def test_what_ci_shows_in_comments_can_be_written_so():
+    text = presets()["ci"].read_text(encoding="utf-8").replace("waivers: []", "waivers:")
+    shown = re.sub(r"^( *)# (?=[a-z_]+@|- gate|  [a-z]+: )", r"\1", text, flags=re.MULTILINE)
+    profile = build({"ci": yaml.safe_load(re.sub(r"expires: (.*)", r"expires: '\1'", shown))}, NAMES, NOISES)
+    assert profile.gates is not None
+    assert {"relative_error@layer4.*", "fragile_neurons@conv1"} < set(profile.gates)
+    assert [waiver.expires.isoformat() for waiver in profile.waivers] == ["2027-01-31"]

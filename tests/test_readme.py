@@ -17,7 +17,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def options() -> set[str]:
     group = typer.main.get_command(app)
-    commands = [group, *group.commands.values()]
+    nested = [inner for command in group.commands.values() for inner in getattr(command, "commands", {}).values()]
+    commands = [group, *group.commands.values(), *nested]
     return {name for command in commands for parameter in command.params for name in parameter.opts}
 
 

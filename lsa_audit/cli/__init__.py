@@ -7,7 +7,23 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import demo, doctor, explain, harden, init, layers, listing, repair, scan, verify
+from . import (
+    baseline,
+    demo,
+    diff,
+    doctor,
+    explain,
+    gate,
+    harden,
+    init,
+    layers,
+    listing,
+    repair,
+    report,
+    scan,
+    schema,
+    verify,
+)
 
 app = typer.Typer(
     name="lsa-audit",
@@ -19,6 +35,10 @@ app = typer.Typer(
 )
 app.command("scan")(scan.command)
 app.command("layers")(layers.command)
+app.command("gate")(gate.command)
+app.add_typer(baseline.app, name="baseline")
+app.command("diff")(diff.command)
+app.command("report")(report.command)
 app.command("verify")(verify.command)
 app.command("repair")(repair.command)
 app.command("harden")(harden.command)
@@ -26,6 +46,7 @@ app.command("demo")(demo.command)
 app.command("init")(init.command)
 app.command("list")(listing.command)
 app.command("explain")(explain.command)
+app.command("schema")(schema.command)
 app.command("doctor")(doctor.command)
 
 

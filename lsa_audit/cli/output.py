@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError, UsageError
 from ..records import AuditRecord
-from ..runs import EVIDENCE_NAME, RECORD_NAME
+from ..runs import EVIDENCE_NAME, GATE_NAME, RECORD_NAME
 from ..writing import write_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ..records.gating import Gating
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,19 @@ class RunFolder:
                 with suppress(OSError):
                     self.path.rmdir()
 
-    def write(self, record: AuditRecord, evidence: Mapping[str, NDArray[Any]]) -> Path:
+    def write(self, record: AuditRecord, evidence: Mapping[str, NDArray[Any]], gating: Gating | None = None) -> Path:
         """Render and write a scan: `record.json` and `evidence.npz` are the run, the rest is rendered from the record.
+
+        Args:
+            gating: what the gates said of it; without it, what they said of an earlier run in the folder goes away.
 
         Returns, Raises: as `write_files`.
         """
-        return self.write_files(run_files(record, evidence))
+        written = self.write_files(run_files(record, evidence, gating))
+        if gating is None:
+            with suppress(FileNotFoundError):
+                (written / GATE_NAME).unlink()
+        return written
 
     def write_files(self, files: Mapping[str, bytes]) -> Path:
         """Write everything; a new folder appears in one step, an existing one gets its files one by one.
@@ -135,15 +144,21 @@ class RunFolder:
             (fresh / name).replace(self.path / name)
 
 
-def run_files(record: AuditRecord, evidence: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
+def run_files(
+    record: AuditRecord, evidence: Mapping[str, NDArray[Any]], gating: Gating | None = None
+) -> dict[str, bytes]:
     """The files of a scan, name -> content; the record, by which a run is known, comes last."""
-    from ..report import FORMATS
+    from ..report import FORMATS, RUN_FILES
+    from ..report.gates_terminal import to_json
+    from ..report.pictures import pictures
     from ..report.shown import Shown
 
+    shown = Shown(record, gating, pictures(record, evidence))
     files: dict[str, bytes] = {EVIDENCE_NAME: _npz(evidence)}
-    for name, render in FORMATS.values():
-        rendered = render(Shown(record))
-        files[name] = rendered.encode() if isinstance(rendered, str) else rendered
+    if gating is not None:
+        files[GATE_NAME] = to_json(gating).encode()
+    for name, render in (FORMATS[format_name] for format_name in RUN_FILES):
+        files[name] = render(shown).encode()
     return dict(sorted(files.items(), key=lambda entry: entry[0] == RECORD_NAME))
 
 

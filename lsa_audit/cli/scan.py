@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ExitCode, UsageError
-from . import options
+from . import gate as gates
+from . import gated, options
 from .options import DATA, RUN
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ def command(
     data: options.Data = None,
     profile: options.Profile = "standard",
     out: Out = None,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Let the gates choose the exit code.", rich_help_panel=gates.GATES)
+    ] = False,
+    baseline: gates.Baseline = None,
+    output: gates.Outputs = None,
     samples: Annotated[int | None, typer.Option(help="Seeded, class-balanced choice.", rich_help_panel=DATA)] = None,
     slice: Annotated[  # noqa: A002 - the option's name
         str | None, typer.Option(metavar="START:STOP", help="Fixed range, all of it.", rich_help_panel=DATA)
@@ -165,7 +171,8 @@ def command(
         "queries": options.given(queries=queries),
         "passes": options.given(passes=passes),
     }
-    return run(model, profile, values, attacks=options.words(attack), tuning=tuning, out=out)
+    wanted = gated.Wanted(gate, baseline, tuple(output or ()))
+    return run(model, profile, values, attacks=options.words(attack), tuning=tuning, out=out, wanted=wanted)
 
 
 def run(
@@ -176,8 +183,13 @@ def run(
     attacks: list[str] | None = None,
     tuning: dict[str, dict[str, Any]] | None = None,
     out: Path | None = None,
+    wanted: gated.Wanted = gated.NOTHING,
 ) -> int:
-    """Audit, write the run folder, print the summary, and choose the exit code."""
+    """Audit, write the run folder, print the summary, and choose the exit code.
+
+    Raises:
+        UsageError: a baseline that the run cannot be compared with; what only the scan shows leaves the run folder.
+    """
     from .. import profile as profiles
 
     base = profiles.read(profile)
@@ -185,18 +197,33 @@ def run(
         values = {**values, "attacks": tuned(attacks or base.get("attacks") or profiles.DEFAULT_ATTACKS, tuning or {})}
 
     from ..audit import audit, make_profile
+    from ..report.gates_terminal import summary as gates_summary
+    from ..report.pictures import pictures
+    from ..report.shown import Shown
     from ..report.terminal import summary
+    from . import rendering
     from .console import Console, TerminalProgress
     from .output import RunFolder
 
+    outputs = rendering.parse(wanted.output)
     effective = make_profile({f"profile {profile}": base, "command line": values})
+    question, against = gated.asked(effective, profile, wanted)
     folder = RunFolder.prepare(out, model, effective.data or "no-data")
     with TerminalProgress() as progress:
         result = audit(model, effective, progress=progress)
-    written = folder.write(result.record, result.evidence)
-    Console().print(summary(result.record))
-    Console(stderr=True).print(f"report: {written}", highlight=False, soft_wrap=True)
-    return int(ExitCode.INCONCLUSIVE if result.record.inconclusive else ExitCode.OK)
+    gating = gated.judged(folder, result, question, against)
+    written = folder.write(result.record, result.evidence, gating)
+    if outputs:
+        rendering.write(outputs, Shown(result.record, gating, pictures(result.record, result.evidence)))
+    # Where a report takes the standard output, nothing else may stand in it.
+    console = Console(stderr=gates.takes_stdout(outputs))
+    console.print(summary(result.record))
+    code = ExitCode.INCONCLUSIVE if result.record.inconclusive else ExitCode.OK
+    if gating is not None:
+        console.print("", gates_summary(gating), sep="\n")
+        code = gates.EXIT_CODES[gating.verdict]
+    gated.say_where(written)
+    return int(code)
 
 
 def tuned(attacks: list[Any], tuning: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

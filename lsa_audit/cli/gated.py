@@ -1,0 +1,106 @@
+"""The gates of a scan: asked before it starts, as far as that is possible, and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import AuditError, UsageError
+from . import gate as gates
+from .question import of_scan
+
+if TYPE_CHECKING:
+    from ..audit import Audit
+    from ..gate.judge import Question
+    from ..profile import Profile
+    from ..records import Perturbation
+    from ..records.gating import Gating
+    from ..records.snapshot import Snapshot
+    from .output import RunFolder
+
+ACCURACIES = ("clean_accuracy", "robust_accuracy")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is made of a scan beside its run folder.
+
+    Attributes:
+        gate: whether the gates choose the exit code.
+        baseline: what they compare with.
+        output: further reports, FORMAT=FILE.
+    """
+
+    gate: bool = False
+    baseline: Path | None = None
+    output: tuple[str, ...] = ()
+
+
+NOTHING = Wanted()
+
+
+def asked(profile: Profile, name: str, wanted: Wanted) -> tuple[Question | None, Snapshot | None]:
+    """What the gates are asked and what they compare with.
+
+    Args:
+        name: of the profile.
+
+    Raises:
+        UsageError: a baseline without --gate, or one whose attacks are not those of the scan.
+        DataError, UnsafeError: a baseline that cannot be read.
+    """
+    if not wanted.gate:
+        if wanted.baseline is not None:
+            raise UsageError(
+                "--baseline is given without --gate", "add --gate, or compare two runs with `lsa-audit diff`"
+            )
+        return None, None
+    from ..plan import perturbations
+
+    question = of_scan(profile, name)
+    against = gates.held_against(wanted.baseline, question.gates)
+    if against is not None:
+        _check_plan(perturbations(profile), against, question)
+    return question, against
+
+
+def judged(folder: RunFolder, result: Audit, question: Question | None, against: Snapshot | None) -> Gating | None:
+    """What the gates say, where they are asked; a run that they cannot judge is kept all the same.
+
+    Raises:
+        UsageError: the run cannot be compared with the baseline, or a gate finds nothing to look at.
+    """
+    if question is None:
+        return None
+    try:
+        return gates.judged(folder.path, result.record, result.evidence, question, against)
+    except AuditError:
+        say_where(folder.write(result.record, result.evidence))
+        raise
+
+
+def say_where(folder: Path) -> None:
+    """Name the run folder on stderr."""
+    from .console import Console
+
+    Console(stderr=True).print(f"report: {folder}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _check_plan(planned: Sequence[Perturbation], baseline: Snapshot, question: Question) -> None:
+    """Refuse a scan whose attacks could not be compared with the baseline's: it is taken for it but for its plan.
+
+    Raises:
+        UsageError: as `judge`, for the gates on accuracies.
+    """
+    from ..gate.judge import judge
+    from ..gates import split
+    from ..records.snapshot import JudgedImages
+
+    if any(skipped.reason == "no-gradients" for skipped in baseline.skipped):
+        # What a model without gradients leaves of the plan is known only once it is loaded.
+        return
+    expected = tuple(JudgedImages(perturbation=entry, robust=baseline.clean) for entry in planned)
+    of_accuracies = {key: gate for key, gate in question.gates.items() if split(key)[0] in ACCURACIES}
+    judge(baseline.model_copy(update={"judged": expected}), baseline, replace(question, gates=of_accuracies))

@@ -1,0 +1,36 @@
+"""Where the keys of a section stand, in files of anybody's."""
+
+from __future__ import annotations
+
+import pytest
+
+from lsa_audit.plain_yaml import MAX_BYTES, PlainYamlError, key_lines
+
+LINES = {
+    "block": ("# about\nsamples: 3\ngates:\n  a: 1\n\n  'b@c*': [error, {max: 0}]\n", {"a": 4, "b@c*": 6}),
+    "flow": ("gates: {a: 1,\n  b: 2}\n", {"a": 1, "b": 2}),
+    "inside another": ("other:\n  gates:\n    a: 1\n", {}),
+    "no mapping inside": ("gates: [a, b]\n", {}),
+    "no mapping": ("- gates\n", {}),
+    "empty": ("", {}),
+    "keys that are no text": ("gates:\n  1: x\n  [a]: y\n", {"1": 2}),
+}
+
+
+@pytest.mark.parametrize("case", LINES)
+def test_keys_have_lines(case, tmp_path):
+    content, expected = LINES[case]
+    (tmp_path / "x.yaml").write_text(content)
+    found = key_lines(tmp_path / "x.yaml", "gates")
+    assert {key: line for key, line in found.items() if key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "content", ["gates: &a {b: 1}\nc: *a\n", "gates: {", "\x00", "x" * (MAX_BYTES + 1), "[" * 9000]
+)
+def test_what_is_no_plain_yaml_is_refused(content, tmp_path):
+    (tmp_path / "x.yaml").write_text(content)
+    with pytest.raises(PlainYamlError):
+        key_lines(tmp_path / "x.yaml", "gates")
+    with pytest.raises(PlainYamlError):
+        key_lines(tmp_path / "none.yaml", "gates")
