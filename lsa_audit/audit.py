@@ -159,7 +159,7 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
             probe = SustainabilityProbe(graph, layers, [entry.id for entry in measured], profile.measure, len(dataset))
             bench = make_bench(scene, graph, planned, profile, place)
             # The probe has the whole budget's images of what it measures anyway; the gallery takes one attack's.
-            kept = candidates if needs_images(profile) else candidates[-1:] if measured else ()
+            kept = candidates if needs_images(profile) else candidates[-1:] if measured and profile.gallery else ()
             keep = tuple(entry.id for entry in kept)
             planned_runs = runs(planned, {*(entry.id for entry in measured), *keep})
             verdicts, finals = attack_and_measure(
@@ -173,7 +173,9 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
             parts = measure_parts(study, bench)
 
             shown = attack_to_study(kept, verdicts, clean)
-            flipped = gallery(scene, logits, verdicts[shown.id], finals[shown.id]) if shown else Gallery()
+            flipped = Gallery()
+            if shown:
+                flipped = gallery(scene, logits, verdicts[shown.id], finals[shown.id], profile.gallery)
 
             clock.enter("health")
             progress.stage("attack health", 0)

@@ -17,7 +17,7 @@ from .records import ClassScore, Flipped
 from .stages import Scene
 from .verdicts import Verdicts
 
-SHOWN = 8
+AT_ONCE = 8
 CLASSES = 5
 CHANNELS = (1, 3)
 
@@ -41,8 +41,8 @@ class _Pair:
     logits: Tensor
 
 
-def gallery(scene: Scene, logits: Tensor, verdicts: Verdicts, adversarial: Tensor) -> Gallery:
-    """Up to `SHOWN` images that are right before the attack and wrong after it.
+def gallery(scene: Scene, logits: Tensor, verdicts: Verdicts, adversarial: Tensor, size: int) -> Gallery:
+    """Up to `size` images that are right before the attack and wrong after it.
 
     The first image of every class comes first, then the second of every class, and so on, always in the order of
     the data. An image whose last adversarial version is right again, as an earlier step alone fooled the model, is left
@@ -52,6 +52,7 @@ def gallery(scene: Scene, logits: Tensor, verdicts: Verdicts, adversarial: Tenso
         logits: of the clean images, [N, K] on the CPU.
         verdicts: of the attack.
         adversarial: what the attack ended with, [N, ...] on the CPU.
+        size: 0 or more.
 
     Returns:
         Nothing for inputs that are no pictures of 1 or 3 channels. The adversarial pixels are float32 [G, C, H, W], the
@@ -60,13 +61,13 @@ def gallery(scene: Scene, logits: Tensor, verdicts: Verdicts, adversarial: Tenso
     Cost: one forward for each image shown; more where attacked images are right again, at most one for each flipped.
     """
     pixels = scene.dataset.pixels
-    if pixels.dim() != 4 or pixels.shape[1] not in CHANNELS:
+    if not size or pixels.dim() != 4 or pixels.shape[1] not in CHANNELS:
         return Gallery()
     pairs: list[_Pair] = []
     for pair in _pairs(scene, logits, adversarial, _candidates(scene, verdicts)):
         if int(pair.logits.argmax()) != int(scene.labels[pair.place]):
             pairs.append(pair)
-        if len(pairs) == SHOWN:
+        if len(pairs) == size:
             break
     if not pairs:
         return Gallery()
@@ -92,7 +93,7 @@ def _candidates(scene: Scene, verdicts: Verdicts) -> list[int]:
 
 def _pairs(scene: Scene, logits: Tensor, adversarial: Tensor, places: list[int]) -> Iterator[_Pair]:
     """The images at `places` with their logits, a few forwards at a time, where everything is finite."""
-    step = min(SHOWN, scene.batch_size)
+    step = min(AT_ONCE, scene.batch_size)
     for start in range(0, len(places), step):
         some = places[start : start + step]
         attacked = adversarial[some]

@@ -105,6 +105,7 @@ class Profile(_Settings):
     )
     compile: bool = False
     save_adversarials: bool = False
+    gallery: int = Field(default=8, ge=0, le=64, description="flipped images that the report and the evidence hold")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Count | None = None
 

@@ -12,7 +12,7 @@ from torch import nn
 from lsa_audit.audit import Audit, audit, make_profile
 from lsa_audit.data.arrays import from_arrays
 from lsa_audit.data.base import DataRequest, InputSpec
-from lsa_audit.gallery import CLASSES, SHOWN, Gallery, gallery
+from lsa_audit.gallery import CLASSES, Gallery, gallery
 from lsa_audit.models import from_module
 from lsa_audit.progress import Silent
 from lsa_audit.records import Perturbation
@@ -58,12 +58,12 @@ def scene(labels: list[int], channels: int = 1, **changes: object) -> Scene:
     return replace(whole, **changes)
 
 
-def shown(place: Scene, adversarial: torch.Tensor, kept: tuple[int, ...] = ()) -> Gallery:
+def shown(place: Scene, adversarial: torch.Tensor, kept: tuple[int, ...] = (), size: int = 8) -> Gallery:
     """The gallery where the attack flips everything but the images `kept`."""
     verdicts = Verdicts.empty(ATTACK, len(place.dataset))
     verdicts.right[list(kept)] = True
     logits = place.model.module(place.dataset.images(0, len(place.dataset)))
-    return gallery(place, logits, verdicts, adversarial)
+    return gallery(place, logits, verdicts, adversarial, size)
 
 
 def ids(found: Gallery) -> list[int]:
@@ -77,11 +77,17 @@ def test_one_image_of_every_class_comes_before_the_second_of_any():
     assert [entry.place for entry in found.flipped] == list(range(6))
 
 
-def test_no_more_than_eight_are_shown():
+@pytest.mark.parametrize("size", [1, 8, 12])
+def test_no_more_are_shown_than_are_wanted(size):
     labels = [1, 2] * 10
-    found = shown(scene(labels), pictures(labels, shift=0.1))
-    assert ids(found) == list(range(SHOWN))
-    assert len(found.evidence["gallery/clean"]) == SHOWN
+    found = shown(scene(labels), pictures(labels, shift=0.1), size=size)
+    assert ids(found) == list(range(size))
+    assert len(found.evidence["gallery/clean"]) == size
+
+
+def test_no_image_leaves_a_scan_that_wants_none():
+    labels = [1, 2]
+    assert shown(scene(labels), pictures(labels, shift=0.1), size=0) == Gallery()
 
 
 def test_images_that_were_wrong_before_or_stay_right_are_left_out():
