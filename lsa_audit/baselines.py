@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,21 @@ def of_run(path: Path, record: AuditRecord, evidence: Mapping[str, NDArray[Any]]
         DataError: evidence that is not as a scan writes it.
     """
     folder = path.parent if path.name == RECORD_NAME else path
-    return snapshot(record, evidence, folder.resolve().name or "run", measures(record))
+    # A name that is no UTF-8 cannot stand in JSON.
+    name = os.fsencode(folder.resolve().name).decode(errors="replace")
+    return snapshot(record, evidence, name or "run", measures(record))
+
+
+def exists(folder: Path) -> bool:
+    """Whether a folder holds a baseline, readable or not.
+
+    Raises:
+        DataError: it cannot be looked at.
+    """
+    try:
+        return (folder / BASELINE_NAME).exists()
+    except OSError as error:
+        raise _unreadable(folder, error) from None
 
 
 def read_baseline(path: Path) -> Baseline:

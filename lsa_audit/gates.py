@@ -16,7 +16,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 GateLevel = Literal["off", "warn", "error"]
 LimitName = Literal["min", "max", "max_drop", "max_rise", "no_new"]
 
+COMPARATIVE: frozenset[LimitName] = frozenset({"max_drop", "max_rise", "no_new"})
+"""Limits that take a baseline."""
+
 ALPHA = 0.05
+MOST_GATES = 1_000
+"""Of a profile; more would only cost time."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,12 @@ def _problems(key: str, gate: Gate) -> list[str]:
     return found
 
 
+def _few(value: Any) -> Any:
+    if isinstance(value, Mapping) and len(value) > MOST_GATES:
+        raise ValueError(f"{len(value):,} gates are more than {MOST_GATES:,}")
+    return value
+
+
 def _fitting(gates: dict[str, Gate]) -> dict[str, Gate]:
     problems = [problem for key, gate in gates.items() for problem in _problems(key, gate)]
     if problems:
@@ -184,7 +195,10 @@ def _fitting(gates: dict[str, Gate]) -> dict[str, Gate]:
 
 
 GateMapping = Annotated[
-    dict[str, Annotated[Gate, BeforeValidator(_entry)]], BeforeValidator(_with_preset), AfterValidator(_fitting)
+    dict[str, Annotated[Gate, BeforeValidator(_entry)]],
+    BeforeValidator(_with_preset),
+    BeforeValidator(_few),
+    AfterValidator(_fitting),
 ]
 """The gates of a profile by their keys, those of a `preset` included."""
 

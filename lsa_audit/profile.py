@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from .errors import ProfileError, UsageError
-from .gates import Gate, GateMapping, Waiver
+from .gates import MOST_GATES, Gate, GateMapping, Waiver
 from .limits import Count, Limits
 from .plain_yaml import PlainYamlError, read_mapping
 from .records import InputLayout, Norm
@@ -96,7 +96,7 @@ class Profile(_Settings):
     filter_samples: Count = Field(default=100, description="images that the synaptic filters are tried on")
 
     gates: GateMapping | None = Field(default=None, description="what `gate` checks; null: the preset default")
-    waivers: tuple[Waiver, ...] = ()
+    waivers: tuple[Waiver, ...] = Field(default=(), max_length=MOST_GATES)
 
     seed: int = Field(default=0, ge=0, lt=2**63)
     batch_size: Count | None = Field(default=None, description="null: see runtime.default_batch_size")

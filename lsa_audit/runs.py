@@ -18,6 +18,7 @@ from .limits import GIB, Limits
 from .records import AuditRecord
 from .records.gating import GATING_VERSION, Gating
 from .report.json import read as read_record
+from .units import PIXEL_LEVELS
 
 RECORD_NAME = "record.json"
 EVIDENCE_NAME = "evidence.npz"
@@ -72,14 +73,47 @@ def read_run(folder: Path) -> tuple[AuditRecord, Evidence]:
         DataError: a file that cannot be read.
         UnsafeError: a file above the limits, or malformed evidence.
     """
-    folder = _folder(folder)
+    record, evidence = read_record_of(folder), read_evidence(folder)
+    if evidence is None:
+        raise _incomplete(folder, EVIDENCE_NAME)
+    return record, evidence
+
+
+def read_record_of(folder: Path) -> AuditRecord:
+    """The record of a run alone, which is all that most reports need.
+
+    Args, Raises: as `read_run`.
+    """
+    path = _folder(folder) / RECORD_NAME
     try:
-        missing = [name for name in (RECORD_NAME, EVIDENCE_NAME) if not (folder / name).is_file()]
-        if missing:
-            raise UsageError(f"{folder} is no run: it holds no {missing[0]}", "name the folder that a scan wrote")
-        return read_record(_content(folder / RECORD_NAME)), Evidence(folder / EVIDENCE_NAME)
+        if not path.is_file():
+            raise _incomplete(folder, RECORD_NAME)
+        return _consistent(read_record(_content(path)))
     except OSError as error:
-        raise _unreadable(folder, error) from None
+        raise _unreadable(path, error) from None
+
+
+def _consistent(record: AuditRecord) -> AuditRecord:
+    """The same; reports rely on what the types alone do not say."""
+    epsilons = [result.perturbation.epsilon for result in record.attacks]
+    epsilons += [epsilon for sweep in record.sweeps for epsilon in sweep.epsilons]
+    if not all(0 <= epsilon * PIXEL_LEVELS < math.inf for epsilon in epsilons):
+        raise DataError(f"{RECORD_NAME} has an epsilon that is no distance", DAMAGED_HINT)
+    if any(len(sweep.epsilons) != len(sweep.first_fooled) for sweep in record.sweeps):
+        raise DataError(f"{RECORD_NAME} has a sweep without a count for each epsilon", DAMAGED_HINT)
+    return record
+
+
+def read_evidence(folder: Path) -> Evidence | None:
+    """The per-image arrays of a run; None where its record was kept alone.
+
+    Args, Raises: as `read_run`.
+    """
+    path = _folder(folder) / EVIDENCE_NAME
+    try:
+        return Evidence(path) if path.is_file() else None
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def read_gating(folder: Path) -> Gating | None:
@@ -114,6 +148,10 @@ def read_gating(folder: Path) -> Gating | None:
 
 def _folder(path: Path) -> Path:
     return path.parent if path.name == RECORD_NAME else path
+
+
+def _incomplete(folder: Path, missing: str) -> UsageError:
+    return UsageError(f"{_folder(folder)} is no run: it holds no {missing}", "name the folder that a scan wrote")
 
 
 def _content(path: Path) -> bytes:

@@ -34,7 +34,9 @@ def run(tmp_path) -> Path:
         "clean_predictions": np.where(np.arange(images) < record.clean.count, labels, -1),
         "image_digests": random.integers(0, 256, (images, 8), dtype=np.uint8),
     }
-    evidence |= {f"right/{entry.perturbation.id}": random.random(images) < 0.5 for entry in record.attacks}
+    evidence |= {
+        f"right/{entry.perturbation.id}": np.arange(images) < entry.robust_accuracy.count for entry in record.attacks
+    }
     evidence |= {
         f"measure/{entry.perturbation}": random.random((len(entry.layers), images), dtype=np.float32)
         for entry in record.sustainability

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lsa_audit.plain_yaml import MAX_BYTES, PlainYamlError, key_lines
+from lsa_audit.plain_yaml import MAX_BYTES, PlainYamlError, key_lines, read_mapping
 
 LINES = {
     "block": ("# about\nsamples: 3\ngates:\n  a: 1\n\n  'b@c*': [error, {max: 0}]\n", {"a": 4, "b@c*": 6}),
@@ -34,3 +34,13 @@ def test_what_is_no_plain_yaml_is_refused(content, tmp_path):
         key_lines(tmp_path / "x.yaml", "gates")
     with pytest.raises(PlainYamlError):
         key_lines(tmp_path / "none.yaml", "gates")
+
+
+@pytest.mark.parametrize(
+    "value", ["2026-02-30", "!!bool x", "!!timestamp x", "9" * 5_000, "[" * 3_000], ids=lambda value: value[:12]
+)
+def test_values_that_no_constructor_takes_are_refused(tmp_path, value):
+    path = tmp_path / "profile.yaml"
+    path.write_text(f"day: {value}\n")
+    with pytest.raises(PlainYamlError, match="cannot be read"):
+        read_mapping(path)

@@ -15,7 +15,7 @@ import pytest
 
 from lsa_audit.errors import AuditError, DataError, UnsafeError, UsageError
 from lsa_audit.limits import Limits
-from lsa_audit.runs import Evidence, read_run, stored, to_reload
+from lsa_audit.runs import Evidence, read_evidence, read_record_of, read_run, stored, to_reload
 
 from .report.builders import build
 
@@ -67,6 +67,16 @@ def test_a_run_is_read(run):
     record, evidence = read_run(run)
     assert record == build()
     assert evidence["labels"].tolist() == [0, 1, 2]
+
+
+def test_a_record_is_read_where_it_was_kept_alone(run):
+    assert read_evidence(run)["labels"].tolist() == [0, 1, 2]
+    (run / "evidence.npz").unlink()
+    for path in (run, run / "record.json"):
+        assert read_record_of(path) == build()
+        assert read_evidence(path) is None
+        with pytest.raises(UsageError, match=r"holds no evidence\.npz"):
+            read_run(path)
 
 
 def header(shape: str, dtype: str = "'<f8'") -> bytes:

@@ -32,7 +32,7 @@ def update(
     preset: gate.Preset = None,
 ) -> int:
     """Make RUN the baseline in FOLDER if it is the first or nothing got worse; else --accept REASON says why."""
-    from ..baselines import BASELINE_NAME, of_run, read_baseline, write_baseline
+    from ..baselines import exists, of_run, read_baseline, write_baseline
     from ..gate.baseline import updated
     from ..report.text import name, scaled
     from ..runs import read_run
@@ -40,7 +40,7 @@ def update(
     record, evidence = read_run(run)
     gates = questions.of_run(record.settings, profile, preset, None).gates
     new = of_run(run, record, evidence, partial(questions.measures, gates))
-    old = read_baseline(to) if (to / BASELINE_NAME).exists() else None
+    old = read_baseline(to) if exists(to) else None
     baseline = updated(old, new, datetime.now(UTC).date(), accept)
     path, size = write_baseline(to, baseline)
     for line in _changes(old.snapshot if old else None, new):

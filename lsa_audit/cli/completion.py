@@ -56,6 +56,13 @@ def formats(incomplete: str) -> Values:
     return _fitting(incomplete, {row["name"]: row["file"] for row in rows("formats")})
 
 
+def diff_formats(incomplete: str) -> Values:
+    """How a diff is shown."""
+    from ..report.diff import FORMATS
+
+    return _fitting(incomplete, dict.fromkeys(FORMATS, ""))
+
+
 def outputs(incomplete: str) -> Values:
     """FORMAT= of `--output FORMAT=FILE`; the file is the user's."""
     return [(f"{name}=", file) for name, file in formats(incomplete)]

@@ -9,6 +9,7 @@ import typer
 
 from .. import __version__
 from ..errors import ExitCode, UsageError
+from . import completion
 
 if TYPE_CHECKING:
     from ..gate.diff_sides import Side
@@ -20,7 +21,13 @@ def command(
     before: Annotated[Path, typer.Argument(metavar="A", help=f"Before. {RUNS}")],
     after: Annotated[Path, typer.Argument(metavar="B", help=f"After. {RUNS}")],
     form: Annotated[
-        str, typer.Option("--format", metavar="terminal|markdown|html|json", help="How to show it.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="terminal|markdown|html|json",
+            help="How to show it.",
+            autocompletion=completion.diff_formats,
+        ),
     ] = "terminal",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of printing.")] = None,
     images: Annotated[int, typer.Option(min=0, help="Newly wrong and right images to name, of each.")] = 10,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ExitCode
+from . import completion
 from . import question as questions
 
 if TYPE_CHECKING:
@@ -18,17 +18,12 @@ if TYPE_CHECKING:
     from ..gate.judge import Question
     from ..gates import Gate
     from ..records import AuditRecord
-    from ..records.gating import Gating, Outcome
+    from ..records.gating import Gating
     from ..records.snapshot import Snapshot
     from .rendering import Output
 
 GATES = "Gates"
 JSON = "json"
-EXIT_CODES: dict[Outcome, ExitCode] = {
-    "passed": ExitCode.OK,
-    "failed": ExitCode.GATE_FAILED,
-    "inconclusive": ExitCode.INCONCLUSIVE,
-}
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `scan` wrote, or its record.json.")]
 Baseline = Annotated[
@@ -38,15 +33,31 @@ Baseline = Annotated[
     ),
 ]
 Profile = Annotated[
-    str | None, typer.Option(metavar="NAME|FILE.yaml", help="Whose gates and waivers count.", rich_help_panel=GATES)
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE.yaml",
+        help="Whose gates and waivers count.",
+        rich_help_panel=GATES,
+        autocompletion=completion.profiles,
+    ),
 ]
 Preset = Annotated[
-    str | None, typer.Option(metavar="default|strict|warn", help="Gates by name.", rich_help_panel=GATES)
+    str | None,
+    typer.Option(
+        metavar="default|strict|warn",
+        help="Gates by name.",
+        rich_help_panel=GATES,
+        autocompletion=completion.presets,
+    ),
 ]
 Outputs = Annotated[
     list[str] | None,
     typer.Option(
-        "--output", metavar="FORMAT=FILE", help="A report in a format; repeatable.", rich_help_panel="Reports"
+        "--output",
+        metavar="FORMAT=FILE",
+        help="A report in a format; repeatable.",
+        rich_help_panel="Reports",
+        autocompletion=completion.outputs,
     ),
 ]
 
@@ -74,7 +85,7 @@ def command(
     gating = judged(run, record, evidence, question, held_against(baseline, question.gates))
     _write(outputs, record, evidence, gating)
     Console(stderr=takes_stdout(outputs)).print(summary(gating))
-    return int(EXIT_CODES[gating.verdict])
+    return int(gating.exit_code)
 
 
 def takes_stdout(outputs: Sequence[Output]) -> bool:

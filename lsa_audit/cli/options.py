@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UsageError
+from . import completion
 
 MODEL = "Model"
 DATA = "Data"
@@ -55,9 +56,19 @@ ModelArg = Annotated[
 ]
 Data = Annotated[
     str | None,
-    typer.Option(metavar="NAME|FOLDER|FILE.npz", help="Images and labels to audit on.", rich_help_panel=DATA),
+    typer.Option(
+        metavar="NAME|FOLDER|FILE.npz",
+        help="Images and labels to audit on.",
+        rich_help_panel=DATA,
+        autocompletion=completion.data,
+    ),
 ]
-Profile = Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="Settings; options go before them.")]
+Profile = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE.yaml", help="Settings; options go before them.", autocompletion=completion.profiles
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.", rich_help_panel=RUN)]
 Device = Annotated[str | None, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.", rich_help_panel=RUN)]
 Threads = Annotated[

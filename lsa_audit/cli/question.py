@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProfileError, UsageError
-from ..gates import PRESETS, Gate, Waiver
-from ..gates import preset as preset_gates
 
 if TYPE_CHECKING:
     from ..gate.judge import Question
+    from ..gates import Gate, Waiver
     from ..profile import Profile
     from ..records import AuditRecord
 
@@ -26,7 +26,7 @@ def of_scan(profile: Profile, name: str) -> Question:
         name: of the profile that the settings come from.
     """
     if profile.gates is None:
-        return _question(preset_gates(DEFAULT), f"preset {DEFAULT}", profile.waivers)
+        return _of_preset(DEFAULT, profile.waivers)
     return _question(profile.gates, _shown(name), profile.waivers, _lines(name, profile.gates))
 
 
@@ -43,6 +43,8 @@ def of_run(settings: Mapping[str, Any], profile: str | None, preset: str | None,
         ProfileError: every mistake in a profile, in the run's settings or in the file of waivers.
         UsageError: no such preset.
     """
+    from ..gates import PRESETS
+
     extra = () if waivers is None else _waivers_of(waivers)
     named = None if profile is None else _profile(profile)
     if preset is not None and preset not in PRESETS:
@@ -53,8 +55,7 @@ def of_run(settings: Mapping[str, Any], profile: str | None, preset: str | None,
         return _question(named.gates, _shown(profile), excused + extra, _lines(profile, named.gates))
     if own and own.gates is not None:
         return _question(own.gates, None, excused + extra)
-    chosen = preset or DEFAULT
-    return _question(preset_gates(chosen), f"preset {chosen}", excused + extra)
+    return _of_preset(preset or DEFAULT, excused + extra)
 
 
 def measures(gates: Mapping[str, Gate], record: AuditRecord) -> Collection[str]:
@@ -62,6 +63,12 @@ def measures(gates: Mapping[str, Gate], record: AuditRecord) -> Collection[str]:
     from ..gate.judge import measures_needed
 
     return measures_needed(gates, record)
+
+
+def _of_preset(name: str, waivers: tuple[Waiver, ...]) -> Question:
+    from ..gates import preset
+
+    return _question(preset(name), f"preset {name}", waivers)
 
 
 def _question(
@@ -125,4 +132,6 @@ def _shown(profile: str) -> str:
     if not _is_file(profile):
         return f"profile {profile}"
     path, here = Path(profile).resolve(), Path.cwd().resolve()
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    shown = path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    # A name that is no UTF-8 cannot stand in JSON.
+    return os.fsencode(shown).decode(errors="replace")

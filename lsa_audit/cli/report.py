@@ -1,4 +1,4 @@
-"""`lsa-audit report`: render a run again, from its record alone."""
+"""`lsa-audit report`: render a run again, from its record, with pictures where its evidence is there too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import rendering
+from . import completion, rendering
 from .rendering import STDOUT
 
 DEFAULT = "markdown"
@@ -20,11 +20,13 @@ def command(
         typer.Option(
             metavar="markdown|html|json|sarif|junit|github|github-annotations|model-card",
             help=f"What to write; default: {DEFAULT}.",
+            autocompletion=completion.formats,
         ),
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE|-", help="Where to; default: the standard output.")] = None,
     output: Annotated[
-        list[str] | None, typer.Option(metavar="FORMAT=FILE", help="Several at once; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="FORMAT=FILE", help="Several at once; repeatable.", autocompletion=completion.outputs),
     ] = None,
 ) -> int:
     """Render RUN in another format. Neither the model nor the data is needed."""
@@ -35,8 +37,9 @@ def command(
 
     from ..report.pictures import pictures
     from ..report.shown import Shown
-    from ..runs import read_gating, read_run
+    from ..runs import read_evidence, read_gating, read_record_of
 
-    record, evidence = read_run(run)
-    rendering.write(outputs, Shown(record, read_gating(run), pictures(record, evidence)))
+    record, evidence = read_record_of(run), read_evidence(run)
+    shown = () if evidence is None else pictures(record, evidence)
+    rendering.write(outputs, Shown(record, read_gating(run), shown))
     return 0

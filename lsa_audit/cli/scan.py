@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ExitCode, UsageError
+from . import completion, gated, options
 from . import gate as gates
-from . import gated, options
 from .options import DATA, RUN
 
 if TYPE_CHECKING:
@@ -55,13 +55,30 @@ def command(
     model_arg: options.ModelArg = None,
     attack: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME|layer-pgd[LAYER]", help="Repeatable; see `list attacks`.", rich_help_panel=ATTACKS),
+        typer.Option(
+            metavar="NAME|layer-pgd[LAYER]",
+            help="Repeatable; see `list attacks`.",
+            rich_help_panel=ATTACKS,
+            autocompletion=completion.attacks,
+        ),
     ] = None,
     noise: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Repeatable; `none` for none.", rich_help_panel=ATTACKS)
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Repeatable; `none` for none.",
+            rich_help_panel=ATTACKS,
+            autocompletion=completion.noises,
+        ),
     ] = None,
     norm: Annotated[
-        str | None, typer.Option(metavar="linf|l2|l1", help="Shape of the ball.", rich_help_panel=ATTACKS)
+        str | None,
+        typer.Option(
+            metavar="linf|l2|l1",
+            help="Shape of the ball.",
+            rich_help_panel=ATTACKS,
+            autocompletion=completion.norms,
+        ),
     ] = None,
     epsilon: Annotated[
         list[str] | None,
@@ -81,7 +98,13 @@ def command(
         ),
     ] = None,
     measure: Annotated[
-        str | None, typer.Option(metavar="NAME", help="See `list measures`.", rich_help_panel=MEASUREMENTS)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="See `list measures`.",
+            rich_help_panel=MEASUREMENTS,
+            autocompletion=completion.measures,
+        ),
     ] = None,
     eta: Annotated[
         float | None, typer.Option(help="MVL: mean above mu + eta sigma.", rich_help_panel=MEASUREMENTS)
@@ -221,7 +244,7 @@ def run(
     code = ExitCode.INCONCLUSIVE if result.record.inconclusive else ExitCode.OK
     if gating is not None:
         console.print("", gates_summary(gating), sep="\n")
-        code = gates.EXIT_CODES[gating.verdict]
+        code = gating.exit_code
     gated.say_where(written)
     return int(code)
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..gates import Gate, LimitName, split
+from ..gates import COMPARATIVE, Gate, LimitName, split
 from ..records.gating import Outcome
 from ..records.snapshot import Snapshot
 from .comparability import Rows
 from .decision import Decision
 from .targets import EVERYTHING
-
-COMPARATIVE: frozenset[LimitName] = frozenset({"max_drop", "max_rise", "no_new"})
 
 
 @dataclass(frozen=True)

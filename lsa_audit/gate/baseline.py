@@ -61,11 +61,18 @@ def worse(old: Snapshot, new: Snapshot) -> Iterator[str]:
         if (entry.what, entry.reason) not in skips:
             yield f"{entry.what} is newly skipped ({entry.reason})"
     yield from _lists(old, new)
+    fragile = {entry.layer: entry.fragile for entry in old.neurons}
+    for counted in new.neurons:
+        if counted.fragile > (before := fragile.get(counted.layer, counted.fragile)):
+            yield f"fragile neurons of layer {counted.layer} rise from {before:,} to {counted.fragile:,}"
 
 
 def _shares(old: Snapshot, new: Snapshot, old_rows: Rows, rows: Rows) -> Iterator[str]:
     groups: dict[str, Collection[str]] = {"clean accuracy": ()}
     groups |= {f"robust accuracy at {name}": ids for name, ids in balls(old).items()}
+    singles = [ids[0] for ids in balls(old).values() if len(ids) == 1]
+    judged = [entry.perturbation.id for entry in old.judged]
+    groups |= {f"robust accuracy under {name}": (name,) for name in judged if name not in singles}
     present = {entry.perturbation.id for entry in new.judged}
     for what, ids in groups.items():
         if not present.issuperset(ids):

@@ -64,6 +64,9 @@ def more_fragile(asked: Asked, pair: Pair) -> Seen:
     if images != pair.baseline.clean.count:
         sentence += f", which counted on {pair.baseline.clean.count:,} images and not on {images:,}"
         outcome: Outcome = "inconclusive"
+    elif now.drop_value != then.drop_value:
+        sentence += f", which dropped to {then.drop_value} and not to {now.drop_value}"
+        outcome = "inconclusive"
     else:
         sentence += f" (a rise of {number(asked.allowed)} allowed)"
         outcome = _held(figure, asked)
@@ -73,10 +76,8 @@ def more_fragile(asked: Asked, pair: Pair) -> Seen:
 def health(asked: Asked, run: Snapshot) -> Seen:
     """The number of attack-health findings; above the limit the robust figures cannot be relied on."""
     found = [finding for finding in health_findings(run) if finding.rule in asked.names]
-    sentence = f"{counted(len(found), 'finding')} on the attacks' health"
-    if found:
-        sentence += f": {listed(list(dict.fromkeys(finding.rule for finding in found)))}"
-    sentence += f" (allowed {number(asked.allowed)})"
+    named = f"{listed(list(dict.fromkeys(finding.rule for finding in found)))}; " if found else ""
+    sentence = f"{counted(len(found), 'finding')} on the attacks' health ({named}allowed {number(asked.allowed)})"
     if _held(len(found), asked) == "passed":
         return Seen(sentence, outcome="passed", figure=len(found), run_value=len(found))
     verdict = "exceeded, so that the figures on robustness cannot be relied on"
@@ -97,7 +98,8 @@ def newly_skipped(asked: Asked, pair: Pair) -> Seen:
         entry for entry in pair.run.skipped if entry.what in asked.names and (entry.what, entry.reason) not in known
     ]
     sentence = f"{counted(len(found), 'thing')} could not be measured that the baseline does not name{_named(found)}"
-    return Seen(sentence, _held(len(found), asked), figure=len(found), run_value=len(pair.run.skipped))
+    there = sum(entry.what in asked.names for entry in pair.run.skipped)
+    return Seen(sentence, _held(len(found), asked), figure=len(found), run_value=there)
 
 
 def _held(figure: float, asked: Asked) -> Outcome:

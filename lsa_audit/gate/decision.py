@@ -55,7 +55,8 @@ def normal_images(variance: float, distance: float, alpha: float) -> float:
     """
     if distance == 0:
         return math.inf
-    return variance * float((special.ndtri(1 - alpha) + special.ndtri(POWER)) / distance) ** 2
+    ratio = float(special.ndtri(1 - alpha) + special.ndtri(POWER)) / distance
+    return variance * ratio * ratio
 
 
 def announced(images: int, numbers: Iterable[int | None]) -> int | None:

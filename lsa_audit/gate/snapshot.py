@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError
 from ..limits import GIB
-from ..records import AuditRecord, Sustainability
+from ..records import AuditRecord, Estimate, Sustainability
 from ..records.snapshot import Flags, JudgedImages, LayerState, MeasuredLayers, NeuronCount, Snapshot
 from ..statistics import Floats
+from ..units import PIXEL_LEVELS
 
 DIGEST_BYTES = 8
 LARGEST_SEED = 2**63
@@ -40,7 +41,8 @@ def snapshot(
         measures: ids of the perturbations under which the layers' values on single images are kept.
 
     Raises:
-        DataError: an array that is missing, or not as a scan writes it; a record without images.
+        DataError: an array that is missing, or not as a scan writes it; a record without images, or one that counts
+            other images right than the arrays do.
     """
     images = record.clean.total
     clean = _array(evidence, "clean_predictions", "iu", (images,)) == _array(evidence, "labels", "iu", (images,))
@@ -56,11 +58,15 @@ def snapshot(
         seed=_seed(record.settings.get("seed")),
         precision=record.environment.precision,
         digests=None if digests is None else _text(digests.astype(np.uint8).tobytes()),
-        clean=pack(clean),
+        clean=_counted(clean, record.clean, "without attack"),
         judged=tuple(
             JudgedImages(
                 perturbation=result.perturbation,
-                robust=pack(clean & _array(evidence, f"right/{result.perturbation.id}", "b", (images,))),
+                robust=_counted(
+                    clean & _array(evidence, f"right/{result.perturbation.id}", "b", (images,)),
+                    result.robust_accuracy,
+                    f"under {result.perturbation.id}",
+                ),
             )
             for result in record.attacks
         ),
@@ -70,6 +76,7 @@ def snapshot(
                 layer=table.layer,
                 fragile=sum(neuron.clean.neuron_class == "fragile" for neuron in table.neurons),
                 neurons=len(table.neurons),
+                drop_value=table.drop_value,
             )
             for table in record.neurons
         ),
@@ -94,7 +101,7 @@ def check(snapshot: Snapshot) -> None:
     _unique(name, "measured perturbation", (entry.perturbation for entry in snapshot.measured))
     _unique(name, "layer", (entry.layer for entry in snapshot.neurons))
     for judged in snapshot.judged:
-        if not 0 <= judged.perturbation.epsilon < math.inf or judged.robust.count != images:
+        if not 0 <= judged.perturbation.epsilon * PIXEL_LEVELS < math.inf or judged.robust.count != images:
             raise DataError(f"{name}: {judged.perturbation.id} is not as a scan writes it", AGAIN)
     for measured in snapshot.measured:
         layers = [state.layer for state in measured.layers]
@@ -175,6 +182,13 @@ def robust(snapshot: Snapshot, ids: Collection[str]) -> Truths:
 def measured_layers(snapshot: Snapshot, perturbation: str) -> MeasuredLayers | None:
     """The layers under a perturbation, by its id."""
     return next((entry for entry in snapshot.measured if entry.perturbation == perturbation), None)
+
+
+def _counted(right: Truths, said: Estimate, where: str) -> Flags:
+    """The verdicts as bits; reports show what the record says of them, so that it must say the same."""
+    if (found := int(right.sum())) != said.count:
+        raise DataError(f"record.json counts {said.count} images right {where}, evidence.npz {found}", AGAIN)
+    return pack(right)
 
 
 def _measured(

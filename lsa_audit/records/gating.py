@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ..errors import ExitCode
 from ..gates import LimitName
 from .base import Record
 
@@ -13,6 +14,12 @@ GATING_VERSION = 1
 
 Outcome = Literal["passed", "failed", "inconclusive"]
 WaiverState = Literal["used", "unused", "expired"]
+
+EXIT_CODES: dict[Outcome, ExitCode] = {
+    "passed": ExitCode.OK,
+    "failed": ExitCode.GATE_FAILED,
+    "inconclusive": ExitCode.INCONCLUSIVE,
+}
 
 
 class Check(Record):
@@ -86,3 +93,8 @@ class Gating(Record):
         if not self.checks:
             return "inconclusive"
         return "failed" if "failed" in outcomes else "inconclusive" if "inconclusive" in outcomes else "passed"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the verdict says to the shell."""
+        return EXIT_CODES[self.verdict]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from . import Finding
@@ -57,6 +59,7 @@ class NeuronCount(Record):
     layer: str
     fragile: int
     neurons: int
+    drop_value: Literal["zero", "mean"] = Field(default="zero", description="what a dropped neuron became")
 
 
 class Snapshot(Record):

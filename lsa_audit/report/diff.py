@@ -49,7 +49,7 @@ def document(diff: RunDiff) -> Document:
         f"lsa-audit {text.name(diff.tool_version)}.",
         notices=tuple(_notices(diff)),
         cards=tuple(_cards(diff)),
-        findings=Section("findings", "In short", tuple(map(Paragraph, diff_overview.sentences(diff)))),
+        lead=(Section("overview", "In short", tuple(map(Paragraph, diff_overview.sentences(diff)))),),
         sections=(
             diff_rest.not_compared(diff),
             diff_images.accuracy(diff),

@@ -29,9 +29,8 @@ def document(shown: Shown) -> Document:
         subtitle=overview.subtitle(record),
         notices=(*gates.notices(gating), *overview.notices(record)),
         cards=(*gates.cards(gating), *overview.cards(record)),
-        findings=findings.section(record),
+        lead=(*gates.sections(gating), findings.section(record)),
         sections=(
-            *(() if gating is None else (gates.section(gating),)),
             accuracy.section(record),
             attack_health.section(record),
             gallery.section(shown),
@@ -41,5 +40,5 @@ def document(shown: Shown) -> Document:
             provenance.subject(record),
             provenance.conditions(record),
         ),
-        footer=f"{text.DASH_MEANING} The unrounded figures are in record.json, schema version {record.schema_version}.",
+        footer=f"{text.DASH_MEANING} The unrounded figures are in record.json.",
     )

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..records.gating import AppliedWaiver, Check, Difference, Gating
 from . import text
-from .sections.gates import ORDER, TITLES
+from .sections.gates import ORDER, TITLES, advice
 from .terminal import INDENT, STYLES, WIDTH
 from .view import Tone
 
@@ -41,7 +41,9 @@ def summary(gating: Gating) -> RenderableType:
     parts += _part("Checks", map(_check, ordered))
     parts += _part("Waivers", map(_waiver, gating.waivers))
     parts += _part("Unlike the baseline", map(_difference, gating.differences))
-    parts += [Text(f"\n{line}") for line in _next(gating)]
+    to_do = [Padding(line, (0, 0, 0, INDENT)) for line in map(Text, advice(gating))]
+    if to_do:
+        parts += [Text("\nWhat to do", style="bold"), *to_do]
     return Constrain(Group(*parts), WIDTH)
 
 
@@ -82,7 +84,12 @@ def _check(check: Check) -> Entry:
     said = text.sentence(check.sentence)
     level = "" if check.level == "error" else f" ({check.level})"
     if check.waiver is not None:
-        return f"waived{level}", "quiet", text.name(check.id), f"{said} Waived: {text.sentence(check.waiver)}"
+        return (
+            f"waived{level}",
+            "quiet",
+            text.name(check.id),
+            f"{said.rstrip('.')}. Waived: {text.sentence(check.waiver)}",
+        )
     tone: Tone = "good" if check.outcome == "passed" else "warning"
     if check.outcome == "failed" and check.level == "error":
         tone = "bad"
@@ -98,25 +105,3 @@ def _waiver(waiver: AppliedWaiver) -> Entry:
 def _difference(difference: Difference) -> Entry:
     told = f"{text.name(difference.baseline, VALUE)} before, {text.name(difference.run, VALUE)} now"
     return "differs", "quiet", text.name(difference.what), told
-
-
-def _next(gating: Gating) -> Iterator[str]:
-    """What a reader can do about the verdict."""
-    counted = [check for check in gating.checks if check.level == "error" and check.waiver is None]
-    if gating.verdict == "passed":
-        return
-    if not gating.checks:
-        yield "No gate looked at anything: add limits to the gates of the profile."
-    elif gating.verdict == "failed":
-        yield (
-            "Next: mend the model; or excuse a check until a day with a waiver; or, where the new figures are to hold "
-            "from now on, lsa-audit baseline update RUN --to FOLDER --accept REASON."
-        )
-    needed = [check.images_needed for check in counted if check.images_needed is not None]
-    if needed:
-        yield (
-            f"About {max(needed):,} images would decide: scan so many, with --samples or --slice; the baseline must "
-            "hold them too."
-        )
-    if gating.baseline is None and any(check.limit in ("max_drop", "max_rise", "no_new") for check in counted):
-        yield "Limits on changes need a run to compare with: name one with --baseline."

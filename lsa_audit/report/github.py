@@ -19,16 +19,14 @@ def render(shown: Shown) -> str:
 
 def _document(shown: Shown) -> Document:
     record, gating = shown.record, shown.gating
-    found = findings.section(record)
     title = text.capitalized(record.accuracy_name)
-    first, *rest = (found,) if gating is None else (gates.section(gating), found)
     return Document(
         title=overview.title(record),
         subtitle=overview.subtitle(record),
         notices=(*gates.notices(gating), *overview.notices(record)),
         cards=(*gates.cards(gating), *overview.cards(record)),
-        findings=first,
-        sections=(*rest, Section("accuracy", title, (accuracy.accuracy_table(record),)), provenance.missing(record)),
+        lead=(*gates.sections(gating), findings.section(record)),
+        sections=(Section("accuracy", title, (accuracy.accuracy_table(record),)), provenance.missing(record)),
         footer="The whole report is in the folder of the run, as report.html and report.md.",
     )
 

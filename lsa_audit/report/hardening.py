@@ -52,7 +52,7 @@ def document(record: Hardening) -> Document:
         subtitle=f"{text.sentence(record.title)}. Judged on {images}. {timing}, lsa-audit {version}.",
         notices=tuple(_notices(record)),
         cards=tuple(_cards(record)),
-        findings=sections.verdict(record),
+        lead=(sections.verdict(record),),
         sections=tuple(_sections(record)),
         footer=f"{text.DASH_MEANING} The unrounded figures are in hardening.json, version {record.hardening_version}.",
     )

@@ -6,21 +6,15 @@ from collections.abc import Iterator
 
 from ..errors import ExitCode
 from ..records import Level
-from ..records.gating import Gating, Outcome
+from ..records.gating import Gating
 from . import text
 from .shown import Shown
-
-EXIT_CODES: dict[Outcome, ExitCode] = {
-    "passed": ExitCode.OK,
-    "failed": ExitCode.GATE_FAILED,
-    "inconclusive": ExitCode.INCONCLUSIVE,
-}
 
 
 def exit_code(shown: Shown) -> ExitCode:
     """What a command says to the shell about this run: the gates where they were asked, else the attacks' health."""
     if shown.gating is not None:
-        return EXIT_CODES[shown.gating.verdict]
+        return shown.gating.exit_code
     return ExitCode.INCONCLUSIVE if shown.record.inconclusive else ExitCode.OK
 
 

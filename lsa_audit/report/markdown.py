@@ -47,7 +47,7 @@ def page(shown: Document) -> str:
     for notice in shown.notices:
         lines += [*_notice(notice), ""]
     lines += [*_cards(shown.cards), ""]
-    for section in (shown.findings, *shown.sections):
+    for section in (*shown.lead, *shown.sections):
         lines += _section(section)
     lines += ["---", "", escape(shown.footer), ""]
     return "\n".join(lines)

@@ -92,7 +92,7 @@ def _card(record: AuditRecord) -> Document:
         subtitle=overview.subtitle(record),
         notices=overview.notices(record),
         cards=overview.cards(record),
-        findings=Section("threat-model", "Threat model", tuple(map(Paragraph, _threat_model(record)))),
+        lead=(Section("threat-model", "Threat model", tuple(map(Paragraph, _threat_model(record)))),),
         sections=(_attacks(record), findings.section(record), _limits(record)),
         footer="Made by lsa-audit from the record of one audit. Nobody else has verified the figures.",
     )

@@ -44,7 +44,7 @@ def document(repair: Repair) -> Document:
         subtitle=f"Judged on {images}. {timing}, lsa-audit {text.name(repair.tool_version)}.",
         notices=(Notice(headline(repair), sentence(repair), TONES[repair.outcome]),),
         cards=tuple(_cards(repair)),
-        findings=sections.before_and_after(repair),
+        lead=(sections.before_and_after(repair),),
         sections=(
             sections.choice(repair),
             sections.layers(repair),

@@ -128,12 +128,12 @@ class Notice:
 
 @dataclass(frozen=True)
 class Document:
-    """The whole report."""
+    """The whole report; `lead` is what comes before the drawings, where a format has any."""
 
     title: str
     subtitle: str
     notices: tuple[Notice, ...]
     cards: tuple[Card, ...]
-    findings: Section
+    lead: tuple[Section, ...]
     sections: tuple[Section, ...]
     footer: str

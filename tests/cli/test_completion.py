@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
-from lsa_audit.cli import completion
+from lsa_audit.cli import app, completion
 from lsa_audit.cli.explain import catalogue
 from lsa_audit.cli.schema import KINDS
 from lsa_audit.profile import presets
@@ -71,11 +72,41 @@ def test_each_callback_offers_what_fits(offer, incomplete, wanted):
     assert [value for value, _ in offer(incomplete)] == wanted
 
 
+OPTIONS = {
+    "scan --data": ("digi", "digits"),
+    "scan --profile": ("quick", "quick"),
+    "scan --attack": ("fgsm,squ", "fgsm,square"),
+    "scan --noise": ("gauss", "gaussian"),
+    "scan --norm": ("linf", "linf"),
+    "scan --measure": ("cos", "cosine"),
+    "scan --output": ("sar", "sarif="),
+    "gate --profile": ("standard", "standard"),
+    "gate --preset": ("str", "strict"),
+    "gate --output": ("junit", "junit="),
+    "baseline update --preset": ("warn", "warn"),
+    "report --format": ("model", "model-card"),
+    "report --output": ("html", "html="),
+    "diff --format": ("term", "terminal"),
+}
+
+
+@pytest.mark.parametrize("place", OPTIONS)
+def test_an_option_offers_its_values(place):
+    typed, wanted = OPTIONS[place]
+    *names, option = place.split()
+    command = typer.main.get_command(app)
+    for name in names:
+        command = command.commands[name]
+    context = typer.Context(command)
+    (parameter,) = (each for each in command.params if option in each.opts)
+    assert [offered.value for offered in parameter.shell_complete(context, typed)] == [wanted]
+
+
 def test_completion_does_not_import_torch():
     code = (
         "import sys; from lsa_audit.cli import completion as c\n"
-        "for offer in (c.attacks, c.noises, c.data, c.norms, c.profiles, c.presets, c.measures, c.formats, c.outputs,\n"
-        "              c.topics, c.schemas, c.explained): assert offer(''), offer\n"
+        "for offer in (c.attacks, c.noises, c.data, c.norms, c.profiles, c.presets, c.measures, c.formats,\n"
+        "              c.outputs, c.diff_formats, c.topics, c.schemas, c.explained): assert offer(''), offer\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import get_args
 
 import pytest
@@ -73,3 +74,14 @@ def test_without_a_topic_the_topics_are_listed(capsys):
 def test_an_unknown_topic_names_those_that_there_are(capsys):
     assert main(["list", "atacks"]) == 2
     assert "there is attacks, data, profiles" in capsys.readouterr().err
+
+
+def test_a_terminal_wraps_long_cells_within_its_column(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    assert main(["list", "gates"]) == 0
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert len(lines) > len(GATES) + 1
+    assert lines[0].split() == ["name", "limits", "what", "target"]

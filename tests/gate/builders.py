@@ -6,6 +6,7 @@ import base64
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from lsa_audit.gate.judge import Question, judge
 from lsa_audit.gate.snapshot import flags, pack
 from lsa_audit.gates import Gate, Waiver
 from lsa_audit.profile import build as build_profile
-from lsa_audit.records import Finding, LabelInfo, Perturbation, Skipped
+from lsa_audit.records import AuditRecord, Finding, LabelInfo, Perturbation, Skipped
 from lsa_audit.records.gating import Check, Gating
 from lsa_audit.records.snapshot import JudgedImages, LayerState, MeasuredLayers, NeuronCount, Snapshot
 from lsa_audit.units import format_epsilon
@@ -152,3 +153,22 @@ SEEN, MOVED = snap(measured=(MEASURED,)), snap(measured=(SHIFTED,))
 def weak(robust: int) -> Snapshot:
     """Another attack leaves that many of 1,000 images right at 8/255."""
     return snap(judged=judged({FGSM: first(700), PGD: first(robust), SMALL: first(800)}))
+
+
+def saved(folder: Path, record: AuditRecord | None = None) -> Path:
+    """A run folder as a scan leaves it, without rendered reports, of a record that `report.builders.build` made."""
+    record = record or build()
+    images, layer_count = record.clean.total, len(record.sustainability[0].layers)
+    arrays: dict[str, np.ndarray] = {
+        "image_ids": np.arange(images).astype(str),
+        "image_digests": np.frombuffer(np.arange(images, dtype="<u8").tobytes(), np.uint8).reshape(images, 8),
+        "labels": np.arange(images) % 10,
+        "clean_predictions": np.where(first(record.clean.count, images), np.arange(images) % 10, -1),
+    }
+    for result in record.attacks:
+        arrays[f"right/{result.perturbation.id}"] = first(result.robust_accuracy.count, images)
+        arrays[f"measure/{result.perturbation.id}"] = spread([1.0] * layer_count, images).astype(np.float32)
+    folder.mkdir()
+    (folder / "record.json").write_text(record.model_dump_json())
+    np.savez_compressed(folder / "evidence.npz", **arrays)
+    return folder

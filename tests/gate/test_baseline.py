@@ -11,7 +11,7 @@ from lsa_audit.errors import DataError, UsageError
 from lsa_audit.gate.baseline import updated
 from lsa_audit.gate.snapshot import pack
 from lsa_audit.records import Skipped
-from lsa_audit.records.snapshot import Baseline
+from lsa_audit.records.snapshot import Baseline, NeuronCount
 
 from .builders import FGSM, PGD, SMALL, digests, finding, first, judged, layers, snap
 
@@ -65,6 +65,14 @@ WORSE = {
         "layer add is newly skipped (no)",
     ),
     "listed": ({"measured": (layers({"conv1": 1.0, "fc": 1.0}, ["conv1"]),)}, "layer conv1 is new among the most"),
+    "one attack of a ball": (
+        {"judged": verdicts(fgsm=699)},
+        f"robust accuracy under {FGSM} falls from 70.0 % to 69.9 %",
+    ),
+    "fragile neurons": (
+        {"neurons": (NeuronCount(layer="conv1", fragile=4, neurons=16),)},
+        "fragile neurons of layer conv1 rise from 3 to 4",
+    ),
     "not measured": ({"measured": ()}, f"layers under {PGD}: not measured, in the baseline measured"),
 }
 
@@ -87,6 +95,14 @@ def test_everything_that_got_worse_is_named_at_once():
         updated(start(), run, DAY, None)
     for part in ("clean accuracy falls", "robust accuracy at linf-8/255", "linf-2/255", "zero-gradients"):
         assert part in caught.value.what
+
+
+def test_a_noise_that_does_more_is_worse():
+    salt = "salt@linf-8/255"
+    start_with = snap(judged=(*verdicts(), *judged({salt: first(890)}, "noise")))
+    weaker = snap(judged=(*verdicts(), *judged({salt: first(880)}, "noise")))
+    with pytest.raises(UsageError, match=f"robust accuracy under {salt} falls"):
+        updated(start(start_with), weaker, DAY, None)
 
 
 def test_what_was_there_before_is_not_new():

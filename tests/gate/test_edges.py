@@ -124,6 +124,12 @@ ROWS = {
         {FC: "passed"},
         snap(100, measured=(layers({"conv1": 0.4, "conv2": 0.5, "fc": 0.9}, ["fc"], values=VALUES[:, :100]),)),
     ),
+    "fragile neurons of another kind of drop": Row(
+        {"fragile_neurons": ["error", {"max_rise": 0}]},
+        {"fragile_neurons@conv1:max_rise": "inconclusive"},
+        snap(),
+        snap(neurons=(NeuronCount(layer="conv1", fragile=3, neurons=16, drop_value="mean"),)),
+    ),
     "single images not kept": Row({"relative_error@fc": ["error", {"max": 1.0}]}, {FC: "inconclusive"}),
     "layers by pattern": Row(
         {"relative_error@conv*": ["error", {"max": 1.0}], "relative_error@conv2": "off"},

@@ -51,9 +51,19 @@ def test_a_snapshot_of_a_record_keeps_what_is_compared():
 
 
 def test_an_image_is_robust_when_it_is_right_before_and_after():
-    last = build().attacks[-1].perturbation.id
-    found = snapshot(build(), evidence(**{f"right/{last}": np.ones(N, dtype=bool)}), "run")
-    assert robust(found, [last]).sum() == 183
+    last = build().attacks[-1]
+    right = first(last.robust_accuracy.count, N)
+    found = snapshot(build(), evidence(**{f"right/{last.perturbation.id}": right | ~first(183, N)}), "run")
+    assert (robust(found, [last.perturbation.id]) == right).all()
+
+
+@pytest.mark.parametrize("name", ["clean_predictions", "right/pgd@linf-0.0313725"])
+def test_a_record_that_counts_other_images_right_is_refused(name):
+    arrays = evidence()
+    arrays[name] = arrays[name].copy()
+    arrays[name][0] ^= 1
+    with pytest.raises(DataError, match=r"record\.json counts \d+ images right .*, evidence\.npz \d+"):
+        snapshot(build(), arrays, "run")
 
 
 def test_a_snapshot_survives_its_json():

@@ -215,19 +215,39 @@ def samples() -> dict[str, AuditRecord]:
     return {name: make() for name, make in SAMPLES.items()}
 
 
-@pytest.fixture(scope="session", params=sorted(SAMPLES))
-def any_record(request: pytest.FixtureRequest) -> AuditRecord:
-    """Each sample record in turn."""
-    return SAMPLES[request.param]()
+class Pages(dict[str, str]):
+    """HTML reports of the sample records by name, each drawn when it is first asked for."""
+
+    def __missing__(self, name: str) -> str:
+        self[name] = html.render(Shown(SAMPLES[name]()))
+        return self[name]
 
 
 @pytest.fixture(scope="session")
-def any_page(any_record: AuditRecord) -> str:
-    """The HTML report of each sample record in turn, drawn once."""
-    return html.render(Shown(any_record))
+def pages() -> Pages:
+    """The HTML report of each sample record by name."""
+    return Pages()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session", params=sorted(SAMPLES))
+def any_name(request: pytest.FixtureRequest) -> str:
+    """The name of each sample record in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def any_record(any_name: str, samples: dict[str, AuditRecord]) -> AuditRecord:
+    """Each sample record in turn."""
+    return samples[any_name]
+
+
+@pytest.fixture(scope="session")
+def any_page(any_name: str, pages: Pages) -> str:
+    """The HTML report of each sample record in turn."""
+    return pages[any_name]
+
+
+@pytest.fixture(scope="session")
 def hostile_name() -> str:
     """A name that means something in every format."""
     return HOSTILE

@@ -15,7 +15,7 @@ from .shown_records import SHOWN, failed
 
 def blocks(shown: Shown) -> Iterator[Block]:
     report = document(shown)
-    pending: list[Block] = [block for part in (report.findings, *report.sections) for block in part.blocks]
+    pending: list[Block] = [block for part in (*report.lead, *report.sections) for block in part.blocks]
     while pending:
         block = pending.pop(0)
         if isinstance(block, Group):
@@ -73,9 +73,9 @@ def test_no_text_shows_none_or_what_is_not_finite(any_shown: Shown) -> None:
 def test_gates_lead_where_they_were_asked(samples: dict[str, AuditRecord]) -> None:
     report = document(failed())
     assert report.notices[0].title == "The gates fail"
-    assert report.cards[0].label == report.sections[0].title == "Gates"
+    assert report.cards[0].label == report.lead[0].title == "Gates"
     without = document(Shown(samples["clean"]))
-    assert "gates" not in [section.key for section in without.sections]
+    assert "gates" not in [section.key for section in (*without.lead, *without.sections)]
     assert without.cards[0].label == "Clean accuracy"
 
 

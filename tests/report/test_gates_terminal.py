@@ -42,7 +42,7 @@ def test_what_would_decide_is_told():
 def test_a_pass_ends_with_its_checks():
     out = printed(records.waived())
     assert out.startswith("The gates pass")
-    assert "Next" not in out
+    assert "What to do" not in out
 
 
 @pytest.mark.parametrize("name", ["[red]x[/red]", "[/]", "a\x1b[2Jb\nc", "\u202eabc", "x" * 5000, ""])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from markdown_it import MarkdownIt
@@ -26,6 +27,11 @@ RECORDS: dict[str, Callable[[], Hardening]] = {
     "hostile": lambda: hostile(HOSTILE),
 }
 PARSER = MarkdownIt("gfm-like", {"linkify": False})
+
+
+@cache
+def page_of(name: str) -> str:
+    return report.to_html(RECORDS[name]())
 
 
 def tables(section: Section) -> list[Table]:
@@ -254,12 +260,12 @@ def test_figures_against_own_predictions_are_not_called_accuracy() -> None:
 
 def test_json_holds_all_of_it_and_the_same_record_gives_the_same_page() -> None:
     assert Hardening.model_validate_json(report.to_json(hardening())) == hardening()
-    assert report.to_html(hardening()) == report.to_html(hardening())
+    assert report.to_html(hardening()) == page_of("helped")
 
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_the_page_is_well_formed(name: str) -> None:
-    page = Page(report.to_html(RECORDS[name]()))
+    page = Page(page_of(name))
     assert (page.open, page.faults) == ([], [])
     ids = [value for _, attribute, value in page.attributes if attribute == "id"]
     assert len(ids) == len(set(ids))
@@ -269,7 +275,7 @@ def test_the_page_is_well_formed(name: str) -> None:
 
 def test_names_cannot_break_out() -> None:
     record = hostile(HOSTILE)
-    content = report.to_html(record)
+    content = page_of("hostile")
     assert "<script" not in content
     assert HOSTILE not in content
     tokens = PARSER.parse(report.to_markdown(record))
@@ -290,10 +296,11 @@ def test_gold(name: str, check_gold: Callable[[str, str], None]) -> None:
 
 @pytest.mark.browser
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (on the path, or LSA_AUDIT_CHROMIUM)")
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("name", ["helped", "hostile"])
 def test_nothing_is_wider_than_the_screen(name: str, width: int, tmp_path) -> None:
-    seen = probe(report.to_html(RECORDS[name]()), width, tmp_path)
+    seen = probe(page_of(name), width, tmp_path)
     assert int(seen["inner"]) == width
     assert int(seen["scroll"]) <= width
     assert seen["wide"] == ""

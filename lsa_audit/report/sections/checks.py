@@ -100,7 +100,7 @@ def _first_step(record: AuditRecord) -> Iterator[Seen]:
 
 def _unbounded(record: AuditRecord) -> Iterator[Seen]:
     trial = None if record.health is None else record.health.unbounded
-    if trial is not None:
+    if trial is not None and trial.images:
         yield Seen("", f"{trial.fooled:,} of {trial.images:,} images fall where nothing bounds the attack")
 
 

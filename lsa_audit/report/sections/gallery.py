@@ -35,6 +35,8 @@ def _why_none(record: AuditRecord) -> str:
         return "No attack flipped an image."
     if len(shape) != 3 or shape[0] not in CHANNELS:
         return f"An input of shape {text.shape(shape)} is no picture of one or three channels, so none is shown."
+    if record.settings.get("gallery") == 0:
+        return "The settings keep images out of the report (`gallery: 0`)."
     return "The scan kept no images of an attack that flipped one."
 
 

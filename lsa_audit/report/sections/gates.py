@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from ...gates import COMPARATIVE
 from ...records.gating import AppliedWaiver, Check, Gating, Outcome
 from .. import text
-from ..view import Block, Card, Column, Notice, Paragraph, Row, Section, Table, Tone
+from ..view import Block, Card, Column, Group, Notice, Paragraph, Row, Section, Table, Tone
 
 TITLES: dict[Outcome, tuple[str, Tone]] = {
     "passed": ("The gates pass", "good"),
@@ -31,14 +32,14 @@ def _reasons(gating: Gating) -> Iterator[str]:
         yield "No gate of the profile looked at anything."
         return
     counted = list(_counted(gating))
-    yield f"{_tally(counted)} at level error."
+    yield f"Checks that count: {_tally(counted)}."
     deciding = [check for check in counted if check.outcome == gating.verdict != "passed"]
     yield from (f"{text.name(check.id)}: {_whole(check.sentence)}" for check in deciding[:NAMED])
     if len(deciding) > NAMED:
         yield f"And {len(deciding) - NAMED:,} more."
     waived = sum(check.waiver is not None for check in gating.checks)
     if waived:
-        yield f"{text.quantity(waived, 'check')} waived."
+        yield f"Waived: {waived:,}."
     warned = [check for check in gating.checks if check.level == "warn" and check.waiver is None]
     if warned:
         yield f"At level warn, which does not count: {_tally(warned)}."
@@ -49,10 +50,9 @@ def _counted(gating: Gating) -> Iterator[Check]:
 
 
 def _tally(checks: Iterable[Check]) -> str:
-    """How many checks have each outcome, e.g. `1 check failed, 3 passed`."""
+    """How many checks have each outcome, e.g. `1 failed, 3 passed`."""
     found = Counter(check.outcome for check in checks)
-    parts = [f"{found[outcome]:,} {outcome}" for outcome in ORDER if found[outcome]]
-    return f"{text.quantity(found.total(), 'check')} ({', '.join(parts)})" if parts else "No check"
+    return ", ".join(f"{found[outcome]:,} {outcome}" for outcome in ORDER if found[outcome]) or "none"
 
 
 def _whole(sentence: str) -> str:
@@ -63,20 +63,52 @@ def cards(gating: Gating | None) -> tuple[Card, ...]:
     """The verdict as a key figure."""
     if gating is None:
         return ()
-    against = "without a baseline" if gating.baseline is None else f"against {text.name(gating.baseline, 40)}"
-    return (Card("Gates", gating.verdict, f"{_tally(_counted(gating))}; {against}", TITLES[gating.verdict][1]),)
+    baseline = "no baseline" if gating.baseline is None else f"baseline: {text.name(gating.baseline, 40)}"
+    return (
+        Card("Gates", gating.verdict, f"checks: {_tally(_counted(gating))}; {baseline}", TITLES[gating.verdict][1]),
+    )
 
 
-def section(gating: Gating) -> Section:
-    """Every check, every waiver, and in which way the model differs from the baseline's."""
+def sections(gating: Gating | None) -> tuple[Section, ...]:
+    """What was judged, every check, what to do, every waiver, and how the model differs from the baseline's."""
+    if gating is None:
+        return ()
     blocks: list[Block] = [Paragraph(_conditions(gating))]
     if gating.checks:
         blocks.append(_checks(gating))
+    to_do = tuple(map(Paragraph, advice(gating)))
+    if to_do:
+        blocks.append(Group("What to do", to_do))
     if gating.waivers:
         blocks.append(_waivers(gating.waivers))
     if gating.differences:
         blocks.append(_differences(gating))
-    return Section("gates", "Gates", tuple(blocks))
+    return (Section("gates", "Gates", tuple(blocks)),)
+
+
+def advice(gating: Gating) -> Iterator[str]:
+    """What a reader can do about the verdict, a sentence or two for each reason."""
+    if not gating.checks:
+        yield "No gate looked at anything: add limits to the gates of the profile."
+    counted = [check for check in _counted(gating) if check.outcome != "passed"]
+    failed = [check for check in counted if check.outcome == "failed"]
+    if failed:
+        yield "Mend the model, or excuse a check until a certain day by a waiver in the profile."
+    if any(check.limit in COMPARATIVE for check in failed):
+        yield (
+            "lsa-audit diff BASELINE RUN shows what changed. If the new figures are to hold from now on: lsa-audit "
+            "baseline update RUN --to BASELINE --accept REASON."
+        )
+    if any(check.kind == "attack_health" for check in counted):
+        yield "The attacks cannot be relied on as they are: lsa-audit explain ID tells what to do about each finding."
+    needed = [check.images_needed for check in counted if check.images_needed is not None]
+    if needed:
+        yield (
+            f"About {max(needed):,} images would decide: scan so many, with --samples or --slice; the baseline must "
+            "hold them too."
+        )
+    if gating.baseline is None and any(check.limit in COMPARATIVE for check in counted):
+        yield "Limits on changes need a run to compare with: name one with --baseline."
 
 
 def _conditions(gating: Gating) -> str:
@@ -84,16 +116,18 @@ def _conditions(gating: Gating) -> str:
     profile = "the run's own settings" if gating.profile is None else text.name(gating.profile, 60)
     where = f"The gates stand in {profile}; judged on {text.name(gating.judged_on)}."
     if gating.baseline is None:
-        return f"{run} was judged on its {images}, without a baseline. {where}"
-    paired = "all of them" if gating.images_paired == gating.images else text.count(gating.images_paired)
+        return f"The run {run} was judged on its {images}, without a baseline. {where}"
+    paired = "all" if gating.images_paired == gating.images else text.count(gating.images_paired)
     baseline = text.name(gating.baseline, 60)
-    return f"{run} was held against {baseline} on the {images} of the run, {paired} paired image by image. {where}"
+    return (
+        f"The run {run} was held against the baseline {baseline}, image by image, on {paired} of its {images}. {where}"
+    )
 
 
 def _checks(gating: Gating) -> Table:
-    columns = (Column("outcome"), Column("check", "label"), Column("what was seen"), Column("level"))
+    columns = (Column("outcome"), Column("check", "label"), Column("what was seen"))
     ordered = sorted(gating.checks, key=_rank)
-    note = "Only checks at level error without a waiver count. Single figures are in gate.json."
+    note = "Checks at level warn, and waived ones, do not count. The unrounded figures are in gate.json."
     return Table("Checks, those that count first", columns, tuple(map(_check, ordered)), note)
 
 
@@ -102,12 +136,12 @@ def _rank(check: Check) -> tuple[bool, bool, int]:
 
 
 def _check(check: Check) -> Row:
-    seen = _whole(check.sentence)
+    seen, level = _whole(check.sentence), "" if check.level == "error" else f" ({check.level})"
     if check.waiver is not None:
         reason = _whole(check.waiver)
-        return Row((f"{check.outcome}, waived", text.name(check.id), f"{seen} Waived: {reason}", check.level), "quiet")
+        return Row((f"{check.outcome}, waived{level}", text.name(check.id), f"{seen} Waived: {reason}"), "quiet")
     tone: Tone = "" if check.outcome == "passed" else "bad" if _is_grave(check) else "warning"
-    return Row((check.outcome, text.name(check.id), seen, check.level), tone)
+    return Row((f"{check.outcome}{level}", text.name(check.id), seen), tone)
 
 
 def _is_grave(check: Check) -> bool:
@@ -139,4 +173,9 @@ def _differences(gating: Gating) -> Table:
         Row((text.name(entry.what), text.sentence(entry.baseline), text.sentence(entry.run)))
         for entry in gating.differences
     )
-    return Table("Differences between baseline and run", columns, rows, "They do not forbid to compare the two.")
+    return Table(
+        "Differences between baseline and run",
+        columns,
+        rows,
+        "Such differences are what gates judge: they are shown, not refused.",
+    )

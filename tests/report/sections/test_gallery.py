@@ -82,6 +82,7 @@ def noise() -> AuditRecord:
         (robust(), "No attack flipped an image."),
         (flat(), "An input of shape 2 is no picture of one or three channels, so none is shown."),
         (build(), "The scan kept no images of an attack that flipped one."),
+        (build(settings={"gallery": 0}), "The settings keep images out of the report (`gallery: 0`)."),
     ],
 )
 def test_an_empty_gallery_says_why(record: AuditRecord, why: str) -> None:
