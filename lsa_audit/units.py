@@ -8,6 +8,7 @@ from fractions import Fraction
 from .errors import UsageError
 
 PIXEL_LEVELS = 255
+MINUS = "\N{MINUS SIGN}"
 
 
 def parse_epsilon(text: str | float | int, norm: str = "linf") -> float:
@@ -67,3 +68,35 @@ def format_percent(fraction: float, digits: int = 1) -> str:
     if fraction < 1 and shown >= 100:
         shown = 100 - step
     return f"{shown:.{digits}f} %"
+
+
+def format_points(fraction: float) -> str:
+    """A difference of shares in percentage points, with as many decimals as it takes to tell it from 0.
+
+    >>> format_points(0.696), format_points(-0.003), format_points(0.0004), format_points(0.0)
+    ('69.6', '−0.3', '0.04', '0.0')
+    """
+    shown = f"{abs(100 * fraction):.1f}"
+    if fraction and shown == "0.0":
+        shown = f"{abs(100 * fraction):.1g}"
+    return f"{MINUS}{shown}" if fraction < 0 else shown
+
+
+def format_number(value: float) -> str:
+    """A finite number with three significant digits, or whole with separators from a thousand on.
+
+    >>> format_number(0.83142), format_number(-2.0), format_number(12345.6)
+    ('0.831', '−2', '12,346')
+    """
+    magnitude = abs(value)
+    shown = f"{magnitude:,.0f}" if 1_000 <= magnitude < 1e7 else f"{magnitude:.3g}"
+    return f"{MINUS}{shown}" if value < 0 else shown
+
+
+def quantity(count: int, noun: str) -> str:
+    """A counted noun.
+
+    >>> quantity(1, "layer"), quantity(1200, "layer")
+    ('1 layer', '1,200 layers')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

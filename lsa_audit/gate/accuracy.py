@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from ..gates import Gate
 from ..records.snapshot import Snapshot
-from ..units import format_percent
+from ..units import format_percent, format_points, quantity
 from . import paired, shares
 from .asking import Asked, Pair, Seen, absent, whole
 from .snapshot import robust
 from .targets import balls, chosen, matches_ball, require
-from .words import bounds, counted, moved, points, same_images
+from .words import bounds, moved, same_images
 
 
 def ask(run: Snapshot, baseline: Snapshot | None, gates: Mapping[str, Gate]) -> list[Asked]:
@@ -46,7 +46,7 @@ def share(asked: Asked, run: Snapshot) -> Seen:
     count, images = int(right.sum()), len(right)
     decision = shares.at_least(count, images, asked.allowed, alpha)
     sentence = (
-        f"{_figure(asked, run)} is {format_percent(count / images)} on {counted(images, 'image')} "
+        f"{_figure(asked, run)} is {format_percent(count / images)} on {quantity(images, 'image')} "
         f"({bounds(decision, format_percent)}; at least {format_percent(asked.allowed)} required)"
     )
     return Seen(sentence, decision=decision, run_value=count / images, note=_strongest(asked, run))
@@ -62,7 +62,7 @@ def drop(asked: Asked, pair: Pair) -> Seen:
     now, then = float(after.mean()), float(before.mean())
     sentence = (
         f"{_figure(asked, pair.run)} {moved(then, now)} {same_images(images, pair.baseline)} "
-        f"(a drop of {bounds(decision, points, ' points')}; allowed {points(asked.allowed)})"
+        f"(a drop of {bounds(decision, format_points, ' points')}; allowed {format_points(asked.allowed)})"
     )
     note = _strongest(asked, pair.run)
     return Seen(sentence, decision=decision, run_value=now, baseline_value=then, note=note)

@@ -8,9 +8,9 @@ from ..gates import Gate
 from ..records import Finding, Skipped
 from ..records.gating import Outcome
 from ..records.snapshot import NeuronCount, Snapshot
+from ..units import format_number, quantity
 from .asking import Asked, Pair, Seen, absent, whole
 from .targets import NAMED, chosen, listed, require
-from .words import counted, number
 
 
 def ask(run: Snapshot, gates: Mapping[str, Gate]) -> list[Asked]:
@@ -46,7 +46,7 @@ def fragile(asked: Asked, run: Snapshot) -> Seen:
     """The number of fragile neurons of a layer against the largest one allowed."""
     found = _neurons(run, asked.target)
     there = found.fragile if found else 0
-    sentence = f"{_fragile_in(asked, there)} (allowed {number(asked.allowed)})"
+    sentence = f"{_fragile_in(asked, there)} (allowed {format_number(asked.allowed)})"
     return Seen(sentence, _held(there, asked), figure=there, run_value=there, images=run.clean.count)
 
 
@@ -68,7 +68,7 @@ def more_fragile(asked: Asked, pair: Pair) -> Seen:
         sentence += f", which dropped to {then.drop_value} and not to {now.drop_value}"
         outcome = "inconclusive"
     else:
-        sentence += f" (a rise of {number(asked.allowed)} allowed)"
+        sentence += f" (a rise of {format_number(asked.allowed)} allowed)"
         outcome = _held(figure, asked)
     return Seen(sentence, outcome, figure=figure, run_value=now.fragile, baseline_value=then.fragile, images=images)
 
@@ -77,7 +77,9 @@ def health(asked: Asked, run: Snapshot) -> Seen:
     """The number of attack-health findings; above the limit the robust figures cannot be relied on."""
     found = [finding for finding in health_findings(run) if finding.rule in asked.names]
     named = f"{listed(list(dict.fromkeys(finding.rule for finding in found)))}; " if found else ""
-    sentence = f"{counted(len(found), 'finding')} on the attacks' health ({named}allowed {number(asked.allowed)})"
+    sentence = (
+        f"{quantity(len(found), 'finding')} on the attacks' health ({named}allowed {format_number(asked.allowed)})"
+    )
     if _held(len(found), asked) == "passed":
         return Seen(sentence, outcome="passed", figure=len(found), run_value=len(found))
     verdict = "exceeded, so that the figures on robustness cannot be relied on"
@@ -87,7 +89,9 @@ def health(asked: Asked, run: Snapshot) -> Seen:
 def skipped(asked: Asked, run: Snapshot) -> Seen:
     """The number of things that could not be measured against the largest one allowed."""
     found = [entry for entry in run.skipped if entry.what in asked.names]
-    sentence = f"{counted(len(found), 'thing')} could not be measured{_named(found)} (allowed {number(asked.allowed)})"
+    sentence = (
+        f"{quantity(len(found), 'thing')} could not be measured{_named(found)} (allowed {format_number(asked.allowed)})"
+    )
     return Seen(sentence, _held(len(found), asked), figure=len(found), run_value=len(found))
 
 
@@ -97,7 +101,7 @@ def newly_skipped(asked: Asked, pair: Pair) -> Seen:
     found = [
         entry for entry in pair.run.skipped if entry.what in asked.names and (entry.what, entry.reason) not in known
     ]
-    sentence = f"{counted(len(found), 'thing')} could not be measured that the baseline does not name{_named(found)}"
+    sentence = f"{quantity(len(found), 'thing')} could not be measured that the baseline does not name{_named(found)}"
     there = sum(entry.what in asked.names for entry in pair.run.skipped)
     return Seen(sentence, _held(len(found), asked), figure=len(found), run_value=there)
 
@@ -111,7 +115,7 @@ def _neurons(snapshot: Snapshot, layer: str) -> NeuronCount | None:
 
 
 def _fragile_in(asked: Asked, count: int) -> str:
-    return f"{counted(count, 'neuron')} of layer {asked.target} {'is' if count == 1 else 'are'} fragile"
+    return f"{quantity(count, 'neuron')} of layer {asked.target} {'is' if count == 1 else 'are'} fragile"
 
 
 def _named(found: Sequence[Skipped]) -> str:

@@ -13,13 +13,13 @@ from ..gates import Gate, Waiver
 from ..records.gating import Check, Difference, Gating, Outcome
 from ..records.snapshot import Snapshot
 from ..statistics import finite, holm
+from ..units import quantity
 from . import accuracy, counts, layers, waivers
 from .asking import Asked, Pair, Seen
 from .comparability import layer_refusals, pair, refusals, said, shown
 from .decision import Decision
 from .layers import measures_needed
 from .snapshot import check
-from .words import counted
 
 __all__ = ["Question", "incomparable", "judge", "measures_needed"]
 
@@ -173,7 +173,7 @@ def _check(asked: Asked, seen: Seen, p_adjusted: float | None, question: Questio
         notes.append("attack health doubts this figure")
     needed = decision.needed if decision and outcome == "inconclusive" else None
     if needed is not None:
-        notes.insert(0, f"about {counted(needed, 'image')} would decide")
+        notes.insert(0, f"about {quantity(needed, 'image')} would decide")
     return Check(
         id=asked.id,
         gate=asked.key,

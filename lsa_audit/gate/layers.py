@@ -13,12 +13,12 @@ from ..records import AuditRecord
 from ..records.gating import Outcome
 from ..records.snapshot import MeasuredLayers, Snapshot
 from ..statistics import Floats, finite
-from ..units import format_percent
+from ..units import format_number, format_percent, quantity
 from . import means
 from .asking import Asked, Pair, Seen, absent, whole
 from .snapshot import measured_layers, values
 from .targets import chosen, listed, require
-from .words import bounds, confidence, counted, moved, number, same_images
+from .words import bounds, confidence, moved, same_images
 
 MEASURE = "relative-error"
 FEWEST_IMAGES = 100
@@ -81,8 +81,8 @@ def mean_error(asked: Asked, run: Snapshot) -> Seen:
         return _unknown(asked, run, "the run")
     decision = means.at_most(row, asked.allowed, asked.gate.alpha, run.seed)
     sentence = (
-        f"{_error_of(asked)} is {number(decision.seen)} on {counted(decision.images, 'image')} "
-        f"({bounds(decision, number)}; allowed {number(asked.allowed)})"
+        f"{_error_of(asked)} is {format_number(decision.seen)} on {quantity(decision.images, 'image')} "
+        f"({bounds(decision, format_number)}; allowed {format_number(asked.allowed)})"
     )
     return _trusted(Seen(sentence, decision=decision, run_value=finite(decision.seen)))
 
@@ -101,8 +101,8 @@ def rise(asked: Asked, pair: Pair) -> Seen:
     decision = means.rise(before, after, asked.allowed, asked.gate.alpha, pair.run.seed)
     now, then = float(after[both].mean()), float(before[both].mean())
     sentence = (
-        f"{_error_of(asked)} {moved(then, now, number)} {same_images(decision.images, pair.baseline)} "
-        f"(a rise of {bounds(decision, number)}; allowed {number(asked.allowed)})"
+        f"{_error_of(asked)} {moved(then, now, format_number)} {same_images(decision.images, pair.baseline)} "
+        f"(a rise of {bounds(decision, format_number)}; allowed {format_number(asked.allowed)})"
     )
     return _trusted(Seen(sentence, decision=decision, run_value=now, baseline_value=then))
 
@@ -112,8 +112,8 @@ def length(asked: Asked, run: Snapshot) -> Seen:
     measured = measured_layers(run, asked.under)
     found = [name for name in (measured.mvl if measured else ()) if name in asked.names]
     sentence = (
-        f"{counted(len(found), 'layer')} in the list of most vulnerable layers under {asked.under}"
-        f"{': ' + listed(found) if found else ''} (allowed {number(asked.allowed)})"
+        f"{quantity(len(found), 'layer')} in the list of most vulnerable layers under {asked.under}"
+        f"{': ' + listed(found) if found else ''} (allowed {format_number(asked.allowed)})"
     )
     outcome: Outcome = "failed" if len(found) > asked.allowed else "passed"
     return Seen(sentence, outcome=outcome, figure=len(found), run_value=len(found), images=run.clean.count)

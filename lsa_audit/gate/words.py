@@ -9,30 +9,6 @@ from ..records.snapshot import Snapshot
 from ..units import format_percent
 from .decision import Decision
 
-MINUS = "\N{MINUS SIGN}"
-
-
-def points(fraction: float) -> str:
-    """A difference of shares in percentage points, with as many decimals as it takes to tell it from 0.
-
-    >>> points(0.696), points(-0.003), points(0.0004), points(0.0)
-    ('69.6', '−0.3', '0.04', '0.0')
-    """
-    shown = f"{abs(100 * fraction):.1f}"
-    if fraction and shown == "0.0":
-        shown = f"{abs(100 * fraction):.1g}"
-    return f"{MINUS}{shown}" if fraction < 0 else shown
-
-
-def number(value: float) -> str:
-    """A mean, a rise or a count.
-
-    >>> number(0.83142), number(-2.0), number(12345.6)
-    ('0.831', '−2', '12,346')
-    """
-    shown = f"{value:,.0f}" if 1_000 <= abs(value) < 1e7 else f"{value:.3g}"
-    return shown.replace("-", MINUS)
-
 
 def moved(before: float, after: float, said: Callable[[float], str] = format_percent) -> str:
     """How a figure went, a share of images if nothing else is said.
@@ -43,15 +19,6 @@ def moved(before: float, after: float, said: Callable[[float], str] = format_per
     if after == before:
         return f"stayed at {said(before)}"
     return f"{'fell' if after < before else 'rose'} from {said(before)} to {said(after)}"
-
-
-def counted(value: int, noun: str) -> str:
-    """A counted noun.
-
-    >>> counted(1, "layer"), counted(1200, "layer")
-    ('1 layer', '1,200 layers')
-    """
-    return f"{value:,} {noun}{'' if value == 1 else 's'}"
 
 
 def same_images(paired: int, baseline: Snapshot) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import text
+from .document import document
 from .markdown import page
-from .sections import accuracy, findings, gates, overview, provenance
+from .sections import accuracy, provenance
 from .shown import Shown
 from .view import Document, Section
 
@@ -18,14 +21,10 @@ def render(shown: Shown) -> str:
 
 
 def _document(shown: Shown) -> Document:
-    record, gating = shown.record, shown.gating
+    record = shown.record
     title = text.capitalized(record.accuracy_name)
-    return Document(
-        title=overview.title(record),
-        subtitle=overview.subtitle(record),
-        notices=(*gates.notices(gating), *overview.notices(record)),
-        cards=(*gates.cards(gating), *overview.cards(record)),
-        lead=(*gates.sections(gating), findings.section(record)),
+    return replace(
+        document(shown),
         sections=(Section("accuracy", title, (accuracy.accuracy_table(record),)), provenance.missing(record)),
         footer="The whole report is in the folder of the run, as report.html and report.md.",
     )

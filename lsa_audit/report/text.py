@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 
 from ..records import Estimate
-from ..units import format_percent
+from ..units import MINUS as MINUS
+from ..units import format_number, format_percent
+from ..units import quantity as quantity
 
 DASH = "\N{EN DASH}"
-MINUS = "\N{MINUS SIGN}"
 DASH_MEANING = f"{DASH} stands for a figure that does not apply or could not be computed."
 NAME_LIMIT = 160
 MEASURE_NAMES = {
@@ -61,9 +62,7 @@ def number(value: float | None) -> str:
     """
     if value is None or not math.isfinite(value):
         return DASH
-    magnitude = abs(value)
-    shown = f"{magnitude:,.0f}" if 1_000 <= magnitude < 1e7 else f"{magnitude:.3g}"
-    return f"{MINUS}{shown}" if value < 0 else shown
+    return format_number(value)
 
 
 def percent(fraction: float | None) -> str:
@@ -118,15 +117,6 @@ def p_value(value: float | None) -> str:
 def count(value: int | None) -> str:
     """An integer with thousands separated."""
     return DASH if value is None else f"{value:,}"
-
-
-def quantity(value: int, noun: str) -> str:
-    """A counted noun.
-
-    >>> quantity(1, "layer"), quantity(1200, "layer")
-    ('1 layer', '1,200 layers')
-    """
-    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
 
 
 def shape(dimensions: Sequence[int] | None) -> str:

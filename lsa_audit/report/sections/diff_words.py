@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ...records.diff import Trend
+from ...units import format_points
 from .. import text
 from ..view import Tone
 
@@ -24,10 +25,7 @@ def points(fraction: float) -> str:
     >>> points(0.02), points(-0.7104), points(0.0004), points(0.0)
     ('+2.0', '−71.0', '+0.04', '0.0')
     """
-    shown = f"{abs(100 * fraction):.1f}"
-    if fraction and shown == "0.0":
-        shown = f"{abs(100 * fraction):.1g}"
-    return f"{'+' if fraction > 0 else text.MINUS if fraction < 0 else ''}{shown}"
+    return f"{'+' if fraction > 0 else ''}{format_points(fraction)}"
 
 
 def signed(value: float | None) -> str:
