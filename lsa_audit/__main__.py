@@ -13,6 +13,9 @@ from .errors import AuditError, ExitCode
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """Typer's base of usage errors; recent releases of Typer do not export it by name."""
 
+REQUIRED = ("torch", "torchvision", "timm", "onnx")
+"""Dependencies that only some commands need."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code; nothing is raised."""
@@ -32,14 +35,23 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read our output has closed it; a second failure at exit would print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitCode.OK)
+    except ModuleNotFoundError as error:
+        if error.name not in REQUIRED:
+            return _internal(error)
+        hint = "install lsa-audit with its dependencies; saved runs are judged and rendered without it"
+        return _fail(f"this command needs {error.name}, which is not installed; {hint}", ExitCode.USAGE)
     except Exception as error:  # noqa: BLE001 - whatever is left is a bug, and the contract gives it exit code 70
-        if os.environ.get("LSA_AUDIT_DEBUG"):
-            traceback.print_exc()
-        message = f"internal error: {type(error).__name__}: {error}; this is a bug: LSA_AUDIT_DEBUG=1 shows where"
-        return _fail(message, ExitCode.INTERNAL)
+        return _internal(error)
     if code == ExitCode.INTERRUPTED:
         return _fail("interrupted; no report was written", ExitCode.INTERRUPTED)
     return int(code or ExitCode.OK)
+
+
+def _internal(error: Exception) -> int:
+    if os.environ.get("LSA_AUDIT_DEBUG"):
+        traceback.print_exception(error)
+    message = f"internal error: {type(error).__name__}: {error}; this is a bug: LSA_AUDIT_DEBUG=1 shows where"
+    return _fail(message, ExitCode.INTERNAL)
 
 
 def _fail(message: str, code: ExitCode) -> int:

@@ -18,7 +18,7 @@ import json, sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in ("torch", "torchvision", "timm", "onnx", "onnxruntime"):
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, Absent())
 from lsa_audit.__main__ import main
@@ -39,6 +39,7 @@ def commands() -> dict[str, tuple[list[str], int]]:
         "explain": (["explain", "robust_accuracy"], 0),
         "list": (["list", "gates"], 0),
         "schema": (["schema", "profile"], 0),
+        "scan": (["scan", "digits-cnn", "--data", "digits"], 2),
     }
     return found | {f"diff {name}": (["diff", "a", "b", "--format", name], 0) for name in DIFF_FORMATS}
 
@@ -53,4 +54,5 @@ def test_saved_runs_need_no_large_library(tmp_path):
     codes = json.loads(done.stderr.splitlines()[-1])
     assert dict(zip(commands(), codes, strict=True)) == {name: code for name, (_, code) in commands().items()}
     assert "internal error" not in done.stderr
+    assert "this command needs torch, which is not installed" in done.stderr
     assert {f"report-{name}" for name in FORMATS} <= {path.name for path in tmp_path.iterdir()}
