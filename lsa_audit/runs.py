@@ -97,8 +97,8 @@ def _consistent(record: AuditRecord) -> AuditRecord:
     """The same; reports rely on what the types alone do not say."""
     epsilons = [result.perturbation.epsilon for result in record.attacks]
     epsilons += [epsilon for sweep in record.sweeps for epsilon in sweep.epsilons]
-    if not all(0 <= epsilon * PIXEL_LEVELS < math.inf for epsilon in epsilons):
-        raise DataError(f"{RECORD_NAME} has an epsilon that is no distance", DAMAGED_HINT)
+    if wrong := [epsilon for epsilon in epsilons if not 0 <= epsilon * PIXEL_LEVELS < math.inf]:
+        raise DataError(f"{RECORD_NAME}: epsilon {wrong[0]} is not a distance", DAMAGED_HINT)
     if any(len(sweep.epsilons) != len(sweep.first_fooled) for sweep in record.sweeps):
         raise DataError(f"{RECORD_NAME} has a sweep without a count for each epsilon", DAMAGED_HINT)
     return record
