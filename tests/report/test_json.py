@@ -53,6 +53,6 @@ def test_the_first_malformed_field_is_named(samples: dict[str, AuditRecord]) -> 
         json.read(plain_json.dumps(fields))
 
 
-@pytest.mark.parametrize("name", ["findings", "hostile"])
+@pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile"])
 def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
     check_gold(f"{name}.json", json.render(Shown(samples[name])))
