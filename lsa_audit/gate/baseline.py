@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..records.snapshot import Acceptance, Baseline, Snapshot
 from ..units import format_percent
 from .comparability import Rows, layer_refusals, other_conditions, pair, said
-from .counts import health_findings
+from .counts import health_findings, new_skips
 from .layers import last_measured
 from .snapshot import check, measured_layers, robust
 from .targets import balls
@@ -56,10 +56,8 @@ def worse(old: Snapshot, new: Snapshot) -> Iterator[str]:
     for finding in health_findings(new):
         if (finding.rule, finding.subject) not in known:
             yield f"attack-health finding {finding.rule} on {finding.subject} is new"
-    skips = {(entry.what, entry.reason) for entry in old.skipped}
-    for entry in new.skipped:
-        if (entry.what, entry.reason) not in skips:
-            yield f"{entry.what} is newly skipped ({entry.reason})"
+    for entry in new_skips(new, old):
+        yield f"{entry.what} is newly skipped ({entry.reason})"
     yield from _lists(old, new)
     fragile = {entry.layer: entry.fragile for entry in old.neurons}
     for counted in new.neurons:

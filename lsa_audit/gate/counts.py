@@ -42,6 +42,12 @@ def health_findings(run: Snapshot) -> list[Finding]:
     return [finding for finding in run.findings if finding.group == "attack-health" and finding.level != "note"]
 
 
+def new_skips(run: Snapshot, baseline: Snapshot) -> list[Skipped]:
+    """What the run could not measure and the baseline could, or could not for another reason."""
+    known = {(entry.what, entry.reason) for entry in baseline.skipped}
+    return [entry for entry in run.skipped if (entry.what, entry.reason) not in known]
+
+
 def fragile(asked: Asked, run: Snapshot) -> Seen:
     """The number of fragile neurons of a layer against the largest one allowed."""
     found = _neurons(run, asked.target)
@@ -97,10 +103,7 @@ def skipped(asked: Asked, run: Snapshot) -> Seen:
 
 def newly_skipped(asked: Asked, pair: Pair) -> Seen:
     """Things that could not be measured and that the baseline does not have, with the same reason."""
-    known = {(entry.what, entry.reason) for entry in pair.baseline.skipped}
-    found = [
-        entry for entry in pair.run.skipped if entry.what in asked.names and (entry.what, entry.reason) not in known
-    ]
+    found = [entry for entry in new_skips(pair.run, pair.baseline) if entry.what in asked.names]
     sentence = f"{quantity(len(found), 'thing')} could not be measured that the baseline does not name{_named(found)}"
     there = sum(entry.what in asked.names for entry in pair.run.skipped)
     return Seen(sentence, _held(len(found), asked), figure=len(found), run_value=there)

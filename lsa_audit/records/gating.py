@@ -87,9 +87,14 @@ class Gating(Record):
     differences: tuple[Difference, ...] = ()
 
     @property
+    def counted(self) -> tuple[Check, ...]:
+        """The checks that count for the verdict: at level error, and not waived."""
+        return tuple(check for check in self.checks if check.level == "error" and check.waiver is None)
+
+    @property
     def verdict(self) -> Outcome:
         """What the checks at level error say together; waived ones do not count."""
-        outcomes = {check.outcome for check in self.checks if check.level == "error" and check.waiver is None}
+        outcomes = {check.outcome for check in self.counted}
         if not self.checks:
             return "inconclusive"
         return "failed" if "failed" in outcomes else "inconclusive" if "inconclusive" in outcomes else "passed"

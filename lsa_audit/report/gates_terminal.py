@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..records.gating import AppliedWaiver, Check, Difference, Gating
 from . import text
-from .sections.gates import ORDER, TITLES, advice
+from .sections.gates import TITLES, advice, rank
 from .terminal import INDENT, STYLES, WIDTH
 from .view import Tone
 
@@ -37,7 +37,7 @@ def summary(gating: Gating) -> RenderableType:
         Text(f"{title}: {_subject(gating)}", style=f"bold {STYLES[tone]}".strip()),
         Text(_conditions(gating), style="dim"),
     ]
-    ordered = sorted(gating.checks, key=_rank)
+    ordered = sorted(gating.checks, key=rank)
     parts += _part("Checks", map(_check, ordered))
     parts += _part("Waivers", map(_waiver, gating.waivers))
     parts += _part("Unlike the baseline", map(_difference, gating.differences))
@@ -45,11 +45,6 @@ def summary(gating: Gating) -> RenderableType:
     if to_do:
         parts += [Text("\nWhat to do", style="bold"), *to_do]
     return Constrain(Group(*parts), WIDTH)
-
-
-def _rank(check: Check) -> tuple[bool, bool, int]:
-    """Those that count before those that do not, the gravest first."""
-    return check.level != "error", check.waiver is not None, ORDER.index(check.outcome)
 
 
 def _subject(gating: Gating) -> str:

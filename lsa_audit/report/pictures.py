@@ -13,13 +13,13 @@ from PIL import Image
 
 from ..errors import DataError
 from ..records import AuditRecord
+from ..units import PIXEL_LEVELS
 from .shown import Picture
 
 AMPLIFIED = 10
 ENLARGED_TO = 128
 REDUCED_TO = 160
 MOST_VALUES = 2**26
-PIXEL_LEVELS = 255
 DAMAGED = "copy the run again, or scan again"
 
 Pixels = NDArray[np.float32]

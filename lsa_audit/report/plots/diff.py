@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...records.diff import AccuracyChange, RunDiff, Trend
 from .. import text
-from ..sections.diff_words import largest
+from ..sections.diff_words import TRENDS, largest
 from .drawing import BAD, GOOD, QUIET, SERIES, SURFACE, Figure, canvas, finish
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ ROW_LIMIT = 30
 NAME_WIDTH = 20
 ROW_HEIGHT = 22.0
 LINES: dict[Trend, str] = {"better": GOOD, "worse": BAD, "no-difference-shown": QUIET}
-WORDS: dict[Trend, str] = {"better": "better", "worse": "worse", "no-difference-shown": "no difference shown"}
 
 
 def figures(diff: RunDiff) -> tuple[Figure, ...]:
@@ -36,7 +35,7 @@ def _draw(axes: Axes, rows: Sequence[AccuracyChange]) -> None:
     labelled: set[Trend] = set()
     for place, row in enumerate(rows):
         ends = [100 * row.before.value, 100 * row.after.value]
-        label = "_" if row.trend in labelled else WORDS[row.trend]
+        label = "_" if row.trend in labelled else TRENDS[row.trend]
         labelled.add(row.trend)
         axes.plot(ends, [place, place], "-", color=LINES[row.trend], linewidth=2.2, label=label, zorder=2)
     places = range(len(rows))

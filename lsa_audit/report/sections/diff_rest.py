@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...records import Finding, Skipped
+from ...records import Finding
 from ...records.diff import RunDiff, Unlike
 from .. import text
 from ..view import Block, Column, Paragraph, Row, Section, Table
+from .provenance import skipped_table
 
 ALL_COMPARED = "Everything that one run has, the other has too, done in the same way."
 NOT_COMPARED = "The rest of this page leaves these out, as one run lacks them or did them in another way."
@@ -45,7 +46,7 @@ def skipped(diff: RunDiff) -> Section:
     blocks: list[Block] = [Paragraph(not_measured(diff))]
     for title, entries in (("Newly not measured", changes.new), ("Measured again", changes.gone)):
         if entries:
-            blocks.append(_skipped(title, entries))
+            blocks.append(skipped_table(title, entries))
     return Section("skipped", "Not measured", tuple(blocks))
 
 
@@ -85,10 +86,4 @@ def _findings(caption: str, entries: Sequence[Finding]) -> Table:
         Row((each.level, text.name(each.subject), text.sentence(each.message), text.name(each.rule)))
         for each in entries
     )
-    return Table(caption, columns, tuple(rows))
-
-
-def _skipped(caption: str, entries: Sequence[Skipped]) -> Table:
-    columns = (Column("what", "label"), Column("why"), Column("reason code", "label"))
-    rows = (Row((text.name(each.what), text.sentence(each.detail), text.name(each.reason))) for each in entries)
     return Table(caption, columns, tuple(rows))

@@ -31,7 +31,7 @@ def _reasons(gating: Gating) -> Iterator[str]:
     if not gating.checks:
         yield "No gate of the profile looked at anything."
         return
-    counted = list(_counted(gating))
+    counted = gating.counted
     yield f"Checks that count: {_tally(counted)}."
     deciding = [check for check in counted if check.outcome == gating.verdict != "passed"]
     yield from (f"{text.name(check.id)}: {_whole(check.sentence)}" for check in deciding[:NAMED])
@@ -43,10 +43,6 @@ def _reasons(gating: Gating) -> Iterator[str]:
     warned = [check for check in gating.checks if check.level == "warn" and check.waiver is None]
     if warned:
         yield f"At level warn, which does not count: {_tally(warned)}."
-
-
-def _counted(gating: Gating) -> Iterator[Check]:
-    return (check for check in gating.checks if check.level == "error" and check.waiver is None)
 
 
 def _tally(checks: Iterable[Check]) -> str:
@@ -64,9 +60,7 @@ def cards(gating: Gating | None) -> tuple[Card, ...]:
     if gating is None:
         return ()
     baseline = "no baseline" if gating.baseline is None else f"baseline: {text.name(gating.baseline, 40)}"
-    return (
-        Card("Gates", gating.verdict, f"checks: {_tally(_counted(gating))}; {baseline}", TITLES[gating.verdict][1]),
-    )
+    return (Card("Gates", gating.verdict, f"checks: {_tally(gating.counted)}; {baseline}", TITLES[gating.verdict][1]),)
 
 
 def sections(gating: Gating | None) -> tuple[Section, ...]:
@@ -90,7 +84,7 @@ def advice(gating: Gating) -> Iterator[str]:
     """What a reader can do about the verdict, a sentence or two for each reason."""
     if not gating.checks:
         yield "No gate looked at anything: add limits to the gates of the profile."
-    counted = [check for check in _counted(gating) if check.outcome != "passed"]
+    counted = [check for check in gating.counted if check.outcome != "passed"]
     failed = [check for check in counted if check.outcome == "failed"]
     if failed:
         yield "Mend the model, or excuse a check until a certain day by a waiver in the profile."
@@ -126,12 +120,13 @@ def _conditions(gating: Gating) -> str:
 
 def _checks(gating: Gating) -> Table:
     columns = (Column("outcome"), Column("check", "label"), Column("what was seen"))
-    ordered = sorted(gating.checks, key=_rank)
+    ordered = sorted(gating.checks, key=rank)
     note = "Checks at level warn, and waived ones, do not count. The unrounded figures are in gate.json."
     return Table("Checks, those that count first", columns, tuple(map(_check, ordered)), note)
 
 
-def _rank(check: Check) -> tuple[bool, bool, int]:
+def rank(check: Check) -> tuple[bool, bool, int]:
+    """Sorts those that count before those that do not, the gravest first."""
     return check.level != "error", check.waiver is not None, ORDER.index(check.outcome)
 
 

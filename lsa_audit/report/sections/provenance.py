@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...records import AuditRecord, Conversion
+from ...records import AuditRecord, Conversion, Skipped
 from .. import selection, text
 from ..view import Block, Column, Facts, Paragraph, Row, Section, Table
 
@@ -18,11 +18,16 @@ def missing(record: AuditRecord) -> Section:
     entries = selection.skipped(record)
     if not entries:
         return Section("skipped", title, (Paragraph("Everything that was asked for was measured."),))
+    return Section("skipped", title, (skipped_table("What could not be measured, and why", entries),))
+
+
+def skipped_table(caption: str, entries: Sequence[Skipped]) -> Table:
+    """Things that could not be measured, with their reasons."""
     columns = (Column("what", "label"), Column("why"), Column("reason code", "label"))
     rows = tuple(
         Row((text.name(entry.what), text.sentence(entry.detail), text.name(entry.reason))) for entry in entries
     )
-    return Section("skipped", title, (Table("What could not be measured, and why", columns, rows),))
+    return Table(caption, columns, rows)
 
 
 def subject(record: AuditRecord) -> Section:
