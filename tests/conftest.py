@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
+# Before torch is imported, and passed on to the processes that tests start: as many workers as cores run side by side,
+# and the small tensors here gain nothing from a second thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -14,7 +14,7 @@ from lsa_audit.judging import Bench, in_parts, verdicts
 from lsa_audit.plan import Run
 from lsa_audit.records import Perturbation
 
-from .attacks.linear import LinearCase, linear_case
+from .attacks.linear import LinearCase, agree, linear_case
 
 EPSILONS = (0.002, 0.005, 0.01, 0.02, 0.05)
 
@@ -63,8 +63,7 @@ def test_a_sweep_gives_the_verdicts_of_separate_runs_with_fewer_images(case):
     for found, expected in zip(swept, single, strict=True):
         assert torch.equal(found.outcome.right, expected.outcome.right)
         # Every stored image really is what its verdict says.
-        with torch.no_grad():
-            assert torch.equal(case.module(found.outcome.adversarial).argmax(1) == batch.labels, found.outcome.right)
+        assert agree(case, found.outcome.adversarial, batch.labels, found.outcome.right)
         inside = (found.outcome.adversarial - case.images).abs().amax((1, 2, 3)) <= found.perturbation.epsilon + 2e-6
         assert inside.all()
     shares = [float(found.outcome.right.float().mean()) for found in swept]
@@ -83,8 +82,7 @@ def test_one_search_for_the_nearest_answers_every_epsilon(case):
     for found in judged:
         clear = (optimum - found.perturbation.epsilon).abs() > 0.02 * optimum
         assert torch.equal(found.outcome.right[clear], (optimum > found.perturbation.epsilon)[clear])
-        with torch.no_grad():
-            assert torch.equal(case.module(found.outcome.adversarial).argmax(1) == batch.labels, found.outcome.right)
+        assert agree(case, found.outcome.adversarial, batch.labels, found.outcome.right)
     assert torch.allclose(judged[0].outcome.distance, optimum, rtol=0.02, atol=2e-6)
 
 

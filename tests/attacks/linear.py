@@ -30,6 +30,32 @@ class LinearCase:
         return distances.amin(1).detach()
 
 
+def agree(case: LinearCase, images: Tensor, labels: Tensor, right: Tensor) -> bool:
+    """Whether images are what their verdicts say, leaving open what lies on the boundary up to rounding.
+
+    A nearest image does, and a batch of another size may round its logits to the other side.
+    """
+    with torch.no_grad():
+        logits = case.module(images)
+    own = logits.gather(1, labels[:, None])[:, 0]
+    margins = own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    return bool(torch.where(right, margins >= -1e-5, margins <= 1e-5).all())
+
+
+def between(distances: Tensor) -> float:
+    """An epsilon near the median with no image near it: the middle of the widest gap in the middle half of `distances`.
+
+    At an image's own optimum the verdict would hang on the last bit.
+    """
+    ordered = distances.sort().values
+    quarter = len(ordered) // 4
+    middle = ordered[quarter : len(ordered) - quarter]
+    widest = int(middle.diff().argmax())
+    low, high = float(middle[widest]), float(middle[widest + 1])
+    assert high - low > 0.02 * high
+    return (low + high) / 2
+
+
 def linear_case(shape: tuple[int, ...], classes: int, count: int, seed: int, scale: float = 0.02) -> LinearCase:
     """A seeded random linear model; images are near the centre, so the range [0, 1] does not bind."""
     generator = torch.Generator().manual_seed(seed)

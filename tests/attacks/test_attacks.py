@@ -108,8 +108,10 @@ def test_two_classes_fall_just_above_the_optimum_and_stand_just_below(name, norm
             epsilon = factor * float(optimum[index])
             outcome = attack(name, case, budget_of(name, norm, epsilon), part=slice(index, index + 1))
             assert bool(outcome.right[0]) is right, f"image {index} at {factor} times its optimum"
-    together = attack(name, case, budget_of(name, norm, 1.01 * float(optimum.median())))
-    assert torch.equal(together.right, optimum > 1.01 * optimum.median())
+    epsilon = 1.01 * float(optimum.median())
+    together = attack(name, case, budget_of(name, norm, epsilon))
+    clear = (optimum / epsilon - 1).abs() > 0.009
+    assert torch.equal(together.right[clear], (optimum > epsilon)[clear])
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -15,7 +15,7 @@ from lsa_audit.attacks.draws import Draws
 from lsa_audit.attacks.functions import FUNCTIONS
 from lsa_audit.errors import DataError, UsageError
 
-from .linear import linear_case
+from .linear import between, linear_case
 
 IDS = tuple(str(index) for index in range(8))
 
@@ -124,7 +124,7 @@ def test_noise_is_not_blamed_for_using_no_gradient():
 
 def test_later_restarts_work_on_survivors_only():
     case = linear_case((3, 4, 4), 4, 8, seed=9)
-    budget = Budget("linf", float(case.optimum("linf").median()), steps=5, spend_all=True)
+    budget = Budget("linf", between(case.optimum("linf")), steps=5, spend_all=True)
     once = judge(case.module, FUNCTIONS["pgd"], batch_of(case), budget, seed=0)
     four = judge(case.module, FUNCTIONS["pgd"], batch_of(case), replace(budget, restarts=4), seed=0)
     assert torch.equal(once.final, four.final)
