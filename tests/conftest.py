@@ -9,7 +9,7 @@ from pathlib import Path
 # and the small tensors here gain nothing from a second thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
+import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 
