@@ -95,11 +95,12 @@ def test_only_the_first_member_spends_its_budget_on_fallen_images():
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_the_whole_of_autoattack_on_a_linear_model(norm, monkeypatch):
+@pytest.mark.parametrize("indices", [(3, 7), pytest.param(range(10), marks=pytest.mark.slow)])
+def test_the_whole_of_autoattack_on_a_linear_model(norm, indices, monkeypatch):
     monkeypatch.setattr(ensemble, "STANDARD", tuple(replace(member, steps=40) for member in STANDARD))
     case = linear_case((3, 4, 4), 6, 10, seed=2)
     optimum = case.optimum(norm)
-    for index in range(10):
+    for index in indices:
         for factor, slack, right in ((1.01, 0.0, False), (0.99, 2e-6, True)):
             batch = Batch(case.images[index : index + 1], case.labels[index : index + 1], (str(index),))
             budget = Budget(norm, max(factor * float(optimum[index]) - slack, 0.0))

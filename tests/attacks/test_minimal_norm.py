@@ -17,6 +17,7 @@ from lsa_audit.data.builtin import digits_split
 from lsa_audit.models import ModelRequest, load
 from lsa_audit.records import Norm
 
+from ..thinning import thin
 from .linear import LinearCase, linear_case
 
 SHAPES = [(6,), (5, 5), (3, 4, 4)]
@@ -28,7 +29,6 @@ TABLE: list[tuple[str, Attack, Norm, int]] = [
     ("fab-t", fab.run, "linf", 50),
     ("fab-t", fab.run, "l2", 50),
 ]
-CASES = [pytest.param(run, norm, steps, id=f"{name}-{norm}") for name, run, norm, steps in TABLE]
 OWN = [pytest.param(run, norm, steps, id=f"{name}-{norm}") for name, run, norm, steps in TABLE if name != "fab-t"]
 
 
@@ -44,11 +44,11 @@ def nearest(run: Attack, case: LinearCase, norm: Norm, steps: int) -> Outcome:
     return attacked(run, case.module, case.images, case.labels, wide(norm, case.images, steps))
 
 
-@pytest.mark.parametrize("count", [1, 3, 8])
-@pytest.mark.parametrize("classes", [2, 6])
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("run", "norm", "steps"), CASES)
-def test_the_distance_is_the_optimum(run, norm, steps, shape, classes, count):
+@pytest.mark.parametrize(
+    ("name", "run", "norm", "steps", "shape", "classes", "count"),
+    thin([(*row, shape, k, n) for row in TABLE for shape in SHAPES for k in (2, 6) for n in (1, 3, 8)], together=4),
+)
+def test_the_distance_is_the_optimum(name, run, norm, steps, shape, classes, count):
     case = linear_case(shape, classes, count, seed=20 + count, scale=0.1)
     distance, optimum = nearest(run, case, norm, steps).distance, case.optimum(norm)
     # The logits are rounded, which counts where an image lies on the boundary nearly.
@@ -56,9 +56,11 @@ def test_the_distance_is_the_optimum(run, norm, steps, shape, classes, count):
     assert (distance <= 1.05 * optimum + 1e-6).all()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("run", "norm", "steps"), CASES)
-def test_a_ball_just_above_the_optimum_is_enough_and_one_below_is_not(run, norm, steps, shape):
+@pytest.mark.parametrize(
+    ("name", "run", "norm", "steps", "shape"),
+    thin([(*row, shape) for row in TABLE for shape in SHAPES], together=4),
+)
+def test_a_ball_just_above_the_optimum_is_enough_and_one_below_is_not(name, run, norm, steps, shape):
     case = linear_case(shape, 2, 3, seed=4, scale=0.1)
     for image, label, optimum in zip(case.images, case.labels, case.optimum(norm).tolist(), strict=True):
         for factor, right in ((1.01, False), (0.99, True)):

@@ -14,15 +14,15 @@ from .networks import EXPORTED, Caching, Case, Residual, images_for, model_of, r
 
 
 @pytest.mark.parametrize("case", EXPORTED, ids=lambda case: case.name)
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_logits_are_the_same_at_other_batch_sizes(case: Case, count: int):
+def test_logits_are_the_same_at_other_batch_sizes(case: Case):
     network = randomise(case.network()).requires_grad_(False)
     module = model_of(network).module
     graph_module = export(module, images_for(network))
-    images = images_for(network, count, seed=9)
-    with torch.no_grad():
-        (logits,) = torch.utils._pytree.tree_leaves(graph_module(images))
-        assert torch.allclose(logits, module(images), rtol=1e-5, atol=1e-6)
+    for count in (1, 2, 5):
+        images = images_for(network, count, seed=9)
+        with torch.no_grad():
+            (logits,) = torch.utils._pytree.tree_leaves(graph_module(images))
+            assert torch.allclose(logits, module(images), rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_in_the_graph_writes_in_place():

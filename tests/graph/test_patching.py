@@ -239,20 +239,15 @@ def test_nothing_stays_behind():
 @pytest.mark.parametrize(
     ("name", "size", "every", "count"),
     [
-        ("resnet18", 32, 12, 5),
-        *(
-            pytest.param(*entry, marks=pytest.mark.slow)
-            for entry in (
-                ("resnet18", 32, 2, 8),
-                ("densenet121", 64, 25, 8),
-                ("inception_v3", 96, 25, 8),
-                ("vit_tiny_patch16_224", 64, 8, 8),
-                ("swin_tiny_patch4_window7_224", 56, 12, 8),
-                ("mobilenetv3_small_100", 64, 11, 8),
-            )
-        ),
+        ("resnet18", 32, 2, 8),
+        ("densenet121", 64, 25, 8),
+        ("inception_v3", 96, 25, 8),
+        ("vit_tiny_patch16_224", 64, 8, 8),
+        ("swin_tiny_patch4_window7_224", 56, 12, 8),
+        ("mobilenetv3_small_100", 64, 11, 8),
     ],
 )
+@pytest.mark.slow
 def test_timm_models(name: str, size: int, every: int, count: int):
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)

@@ -394,7 +394,6 @@ def test_what_is_kept_for_several_layers_is_what_each_of_them_keeps(network: typ
         assert runner.stackable == alone.stackable
 
 
-QUICK = (("resnet18", 32, 12),)
 SLOW = (
     ("resnet18", 32, 2),
     ("densenet121", 64, 25),
@@ -406,11 +405,9 @@ SLOW = (
 
 @pytest.mark.parametrize(
     ("name", "size", "every", "neurons", "count"),
-    [
-        *((*entry, 3, 5) for entry in QUICK),
-        *(pytest.param(*entry, 8, 16, marks=pytest.mark.slow) for entry in SLOW),
-    ],
+    [(*entry, 8, 16) for entry in SLOW],
 )
+@pytest.mark.slow
 def test_timm_models(name: str, size: int, every: int, neurons: int, count: int):
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)

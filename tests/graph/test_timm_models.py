@@ -23,13 +23,11 @@ class Architecture:
     fixed: bool = False
 
 
-QUICK = (
-    Architecture("resnet18", 64),
+QUICK = (Architecture("resnet18", 64),)
+SLOW = (
     Architecture("mobilenetv3_small_100", 64),
     Architecture("convnext_atto", 64),
     Architecture("vit_tiny_patch16_224", 64, fixed=True),
-)
-SLOW = (
     Architecture("vgg11_bn", 64),
     Architecture("efficientnet_b0", 64),
     Architecture("deit_tiny_patch16_224", 64, fixed=True),

@@ -55,13 +55,9 @@ def cut(tmp_path_factory):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("which", "name", "moment"),
-    [
-        pytest.param(which, *pair, marks=() if which == "few" else pytest.mark.slow)
-        for which, pairs in CUTS.items()
-        for pair in pairs
-    ],
+    ("which", "name", "moment"), [(which, *pair) for which, pairs in CUTS.items() for pair in pairs]
 )
 def test_a_killed_training_goes_on_to_the_same_bits(which, name, moment, cut, tmp_path):
     settings, gammas = CUT[name]
@@ -81,6 +77,19 @@ def test_a_killed_training_goes_on_to_the_same_bits(which, name, moment, cut, tm
     assert same(ends[0]["model"], ends[1]["model"])
     assert not same(ends[0]["model"], stopped["model"])
     assert len((folder / LOG_NAME).read_text().splitlines()) == trainings.EPOCHS
+
+
+def test_a_training_that_broke_off_goes_on_to_the_same_bits(tmp_path):
+    settings, gammas = {**PGD, "save_every": 1, "reg": "atlr", "ema": 0.9}, {"conv1": 0.1}
+    whole = setup(settings, gammas)
+    expected = train(whole, Silent()).log
+    with pytest.raises(RuntimeError, match="stop"):
+        train(setup(settings, gammas), Failing(6), tmp_path)
+    resumed = setup(settings, gammas)
+    log = train(resumed, Silent(), tmp_path, resume=True).log
+    assert (log.resumed, expected.resumed) == (1, 0)
+    assert untimed(log) == untimed(expected)
+    assert same(weights(resumed), weights(whole))
 
 
 def test_a_finished_training_is_only_put_back(tmp_path):

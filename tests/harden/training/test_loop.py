@@ -14,6 +14,7 @@ from lsa_audit.harden.training.loop import CHECKPOINT_NAME, train
 from lsa_audit.harden.training.trial import try_steps
 from lsa_audit.progress import Silent
 
+from ...thinning import thin
 from . import trainings
 from .trainings import Doctor, Failing, dataset, network, run, same, setup, untimed, weights
 
@@ -177,8 +178,9 @@ def state_of_world(made):
     )
 
 
-@pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize("kind", ["train", "resume", "trial"])
+@pytest.mark.parametrize(
+    ("kind", "fails"), thin([(kind, fails) for kind in ("train", "resume", "trial") for fails in (False, True)])
+)
 def test_no_trace_is_left(kind, fails, tmp_path):
     settings = {**PGD, "ema": 0.9, "awp": 0.01, "reg": "atlr"}
     made = setup(settings, {"conv1": 0.1})

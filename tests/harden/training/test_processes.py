@@ -16,7 +16,7 @@ from lsa_audit.harden.training.loop import CHECKPOINT_NAME, LOG_NAME
 from . import trainings
 from .trainings import SHARED, network, run
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
