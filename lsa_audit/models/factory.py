@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from .. import interrupts
 from ..errors import ModelError
 from .assembly import Built, assemble
 from .base import Model
@@ -79,7 +80,9 @@ def _import(place: str) -> ModuleType:
         if error.name and (place == error.name or place.startswith(f"{error.name}.")):
             raise ModelError(f"there is no Python module {place!r}", "check the name, or run from its folder") from None
         raise _user_error(f"importing {place} failed", error, Path.cwd()) from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if interrupts.is_signal(error):
+            raise
         raise _user_error(f"importing {place} failed", error, Path.cwd()) from error
 
 
@@ -95,8 +98,10 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
+    except BaseException as error:
+        sys.modules.pop(name, None)
+        if interrupts.is_signal(error):
+            raise
         raise _user_error(f"importing {path} failed", error, path.resolve().parent) from error
     return module
 
@@ -118,8 +123,11 @@ def _build(module: ModuleType, attribute: str, request: ModelRequest) -> nn.Modu
         raise ModelError(f"{request.spec} is a {type(factory).__name__}", "name a function that returns an nn.Module")
     try:
         network = factory(**request.arguments)
-    except (Exception, SystemExit) as error:
-        folder = Path(module.__file__).resolve().parent if module.__file__ else Path.cwd()
+    except BaseException as error:
+        if interrupts.is_signal(error):
+            raise
+        file = getattr(module, "__file__", None)
+        folder = Path(file).resolve().parent if file else Path.cwd()
         raise _user_error(f"{request.spec} failed", error, folder) from error
     if not isinstance(network, nn.Module):
         raise ModelError(f"{request.spec} returned a {type(network).__name__}", "a factory must return an nn.Module")
