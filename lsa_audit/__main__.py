@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
+from pathlib import Path
 
 from . import interrupts
 from .errors import AuditError, ExitCode
@@ -13,6 +15,7 @@ REQUIRED = ("torch", "torchvision", "timm", "onnx")
 """Dependencies that only some commands need."""
 
 LONGEST_WORD = 160
+PACKAGE = Path(__file__).resolve().parent
 ENDED = "interrupted; no report was written"
 
 
@@ -64,13 +67,27 @@ def _code_of(error: BaseException) -> int:
         return _failed_system(error)
     if isinstance(error, MemoryError):
         return _fail("there is not enough memory; use fewer or smaller images, or --batch-size", ExitCode.USAGE)
-    if not isinstance(error, Exception):
-        # Commands return their code; only code of the user's ends a program in this way.
-        return _fail(f"code of the model ended the program with {type(error).__name__}: {error}", ExitCode.USAGE)
+    place = _place_in_users_code(error)
+    if place or not isinstance(error, Exception):
+        # Commands return their code; nothing but code of the user's ends a program by SystemExit and the like.
+        return _fail(f"the code of the model raised {type(error).__name__}: {error}{place}; fix it", ExitCode.USAGE)
     if os.environ.get("LSA_AUDIT_DEBUG"):
         traceback.print_exception(error)
     message = f"internal error: {type(error).__name__}: {error}; this is a bug: LSA_AUDIT_DEBUG=1 shows where"
     return _fail(message, ExitCode.INTERNAL)
+
+
+def _place_in_users_code(error: BaseException) -> str:
+    """Where the code that a factory came from raised an error, or called what did; empty where it did not."""
+    factory = sys.modules.get("lsa_audit.models.factory")
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if PACKAGE in path.parents:
+            return ""
+        is_library = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+        if factory is not None and not is_library and not factory.USERS.isdisjoint(path.parents):
+            return f" at {path.name}:{frame.lineno}"
+    return ""
 
 
 def _interrupted(kind: type[BaseException]) -> int:
@@ -100,7 +117,8 @@ def _failed_system(error: OSError) -> int:
     from .cli import streams
 
     streams.give_up()
-    place = "the standard output" if error.filename is None else str(error.filename)
+    of_stream = error.filename is None and error.errno in (errno.ENOSPC, errno.EBADF, errno.EIO)
+    place = "the standard output" if of_stream else str(error.filename or "a file")
     return _fail(f"cannot use {place}: {error.strerror or error}; free space or name another place", ExitCode.USAGE)
 
 

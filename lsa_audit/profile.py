@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -171,11 +171,12 @@ def build(sources: Mapping[str, Mapping[str, Any]], attacks: Collection[str], no
         merged["attacks"] = [{"name": entry} if isinstance(entry, str) else entry for entry in merged["attacks"]]
     if isinstance(merged.get("waivers"), list):
         merged["waivers"] = [_with_days(entry) for entry in merged["waivers"]]
+    _refuse_surrogates(merged, origin)
     try:
         content = json.dumps(merged, default=_plain)
         return Profile.model_validate_json(content, context={"attacks": attacks, "noises": noises})
     except ValidationError as error:
-        problems = [_problem(entry, origin) for entry in error.errors(include_url=False)]
+        problems = [_problem(entry, origin) for entry in _causes(error.errors(include_url=False))]
         raise ProfileError(
             "; ".join(dict.fromkeys(problems)), "`lsa-audit init` writes a profile with every key"
         ) from None
@@ -194,6 +195,22 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist") and hasattr(value, "dtype"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is no number, text, list or mapping")
+
+
+def _refuse_surrogates(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
+    """File systems take names that are no text, and JSON, which a record is, does not."""
+    for key, value in values.items():
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            raise ProfileError(f"{origin[key]}: {key} is no UTF-8 text", "rename the file, or give a link") from None
+
+
+def _causes(errors: Sequence[Any]) -> list[Any]:
+    """Without a list that is too short only because its entries are wrong."""
+    places = [entry["loc"] for entry in errors]
+    inside = {place[:-1] for place in places}
+    return [entry for entry in errors if entry["type"] != "too_short" or entry["loc"] not in inside]
 
 
 def _with_days(waiver: Any) -> Any:

@@ -16,7 +16,7 @@ from . import data, health, models
 from .attacks import ATTACKS
 from .attacks.base import Batch, Engine
 from .data.base import DataRequest, Dataset, InputSpec
-from .errors import UsageError
+from .errors import ModelError, UsageError
 from .graph import taps
 from .graph.base import Graph
 from .graph.select import select
@@ -139,6 +139,11 @@ def load_model(subject: Subject, profile: Profile) -> Model:
         return models.from_script(subject, model_request("", profile))
     if isinstance(subject, nn.Module):
         return models.from_module(subject, mean=profile.mean, std=profile.std, input_shape=_input_shape(profile))
+    try:
+        subject.encode()
+    except UnicodeEncodeError:
+        # It could not stand in the record.
+        raise ModelError("the name of the model is no UTF-8 text", "rename the file, or give a link") from None
     return models.load(model_request(subject, profile))
 
 

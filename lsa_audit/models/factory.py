@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ from .preprocessing import of_module
 from .request import ModelRequest
 from .seeding import seeded
 
+USERS: set[Path] = set()
+"""Folders of the code that factories were loaded from in this process; an error that comes from it is the user's."""
+
 
 def load(request: ModelRequest) -> Model:
     """The network that the user's factory returns; this runs the user's code.
@@ -41,6 +45,7 @@ def load(request: ModelRequest) -> Model:
     place, _, attribute = request.spec.rpartition(":")
     if not place or not attribute:
         raise ModelError(f"{request.spec!r} names no factory", "write FILE.py:FACTORY or PACKAGE.MODULE:FACTORY")
+    USERS.add(_folder(place))
     with seeded(request.seed), _importable(_folder(place)), contextlib.redirect_stdout(sys.stderr):
         module = _import(place)
         network = _build(module, attribute, request)
@@ -90,7 +95,7 @@ def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ModelError(f"there is no file {path}", "check the path of the factory")
     # A name of its own: the user's file may be called timm.py, and classes must find their module again.
-    name = f"_lsa_audit_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"_lsa_audit_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise ModelError(f"{path} cannot be imported", "the file must be Python source")
