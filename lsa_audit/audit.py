@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +31,7 @@ from .models.state import preserved
 from .plan import measurable, perturbations, runs, without_gradients
 from .probes.sustainability import SustainabilityProbe
 from .profile import Profile, build, read
-from .progress import Progress, Silent
+from .progress import Progress, shown
 from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Skipped, Sweep
 from .runtime import batch_size_on, choose_threads, runtime
 from .stages import (
@@ -65,33 +66,37 @@ class Audit:
 
 
 def scan(
-    model: str | nn.Module,
-    data: str | tuple[Any, Any] | None = None,
+    model: str | os.PathLike[str] | nn.Module,
+    data: Any = None,
     *,
-    profile: str | Mapping[str, Any] = "standard",
-    progress: Progress | None = None,
+    profile: str | os.PathLike[str] | Mapping[str, Any] = "standard",
+    progress: Progress | bool | None = None,
     **settings: Any,
 ) -> AuditRecord:
     """Audit a classifier and return the record.
 
     Args:
-        model: an `nn.Module` from images to logits [N, K] (left exactly as it was), or what the command line takes: the
-            name of a built-in or timm model, or `file.py:factory`.
-        data: images [N, C, H, W] or [N, F] in [0, 1] (or uint8) with their labels [N], or a name, folder or .npz file.
+        model: an `nn.Module` from images to logits [N, K], left exactly as it was (a `ScriptModule` is one), or what
+            the command line takes: a model file, the name of a built-in or timm model, or `file.py:factory`.
+        data: images [N, C, H, W] or [N, F] in [0, 1] (or uint8) with their labels [N], a torch `Dataset` or an
+            unshuffled `DataLoader` of (image, label), or a name, folder or .npz file.
         profile: name of a preset, a YAML file, or a mapping of settings.
-        progress: receives progress; silent by default.
-        settings: single settings, which go before the profile, e.g. `samples=200, epsilon=["8/255"]`.
+        progress: True shows it on the terminal; or an object with the methods of `progress.Progress`. None: silent.
+        settings: single settings, which override the profile, e.g. `samples=200, epsilon=8/255`. An epsilon is a
+            number, a text such as "8/255", or a list of them.
 
     Raises:
         AuditError: what the command line would print on one line, by kind (UsageError, DataError, ModelError ...).
 
     Random: everything follows from the setting `seed`; the global generators are left as they were.
     """
-    base = read(profile) if isinstance(profile, str) else profile
-    named = {"data": data} if isinstance(data, str) else {}
+    base = profile if isinstance(profile, Mapping) else read(os.fspath(profile), settings)
+    is_named = isinstance(data, str | os.PathLike)
+    named = {"data": os.fspath(data)} if is_named else {}
     effective = make_profile({"profile": base, "arguments": {**settings, **named}})
-    arrays = None if data is None or isinstance(data, str) else data
-    return audit(model, effective, images=arrays, progress=progress or Silent()).record
+    subject = os.fspath(model) if isinstance(model, os.PathLike) else model
+    with shown(progress) as told:
+        return audit(subject, effective, images=None if is_named else data, progress=told).record
 
 
 def make_profile(sources: Mapping[str, Mapping[str, Any]]) -> Profile:

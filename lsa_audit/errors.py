@@ -15,6 +15,8 @@ class ExitCode(IntEnum):
     UNSAFE = 4
     INTERNAL = 70
     INTERRUPTED = 130
+    READER_GONE = 141
+    TERMINATED = 143
 
 
 class AuditError(Exception):

@@ -49,6 +49,9 @@ def key_lines(path: Path, section: str) -> dict[str, int]:
 
 def _read(path: Path, load: Callable[[str], Any]) -> Any:
     try:
+        # Opening a pipe would wait for whoever writes to it.
+        if path.exists() and not path.is_file():
+            raise PlainYamlError("it is a folder, a pipe or a device, and no file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from .errors import ProfileError, UsageError
+from .errors import ProfileError, UnsafeError, UsageError
 from .gates import MOST_GATES, Gate, GateMapping, Waiver
 from .limits import Count, Limits
 from .plain_yaml import PlainYamlError, read_mapping
@@ -31,9 +32,22 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _listed(value: Any) -> Any:
+    """Accept one distance, or several with commas in one text, where a list of them is meant."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (value,)
+    # Strict tuples take a list from JSON, and from a validator only a tuple.
+    return tuple(value) if isinstance(value, list) else value
+
+
 DEFAULT_ATTACKS = ["fgsm", "pgd", "cascade"]
 
 Distance = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+Distances = Annotated[tuple[Distance, ...], Field(min_length=1), BeforeValidator(_listed)]
+CODE_FREE = ("hf_hub:", "hf-hub:", "local-dir:")
+"""What stands before a colon in the name of a timm model; any other colon is that of a factory."""
 
 
 class _Settings(BaseModel):
@@ -45,7 +59,7 @@ class AttackSettings(_Settings):
 
     name: str
     norm: Norm | None = None
-    epsilon: tuple[Distance, ...] | None = Field(default=None, min_length=1)
+    epsilon: Distances | None = None
     steps: Count | None = None
     step_size: Distance | None = None
     restarts: Count = 1
@@ -82,7 +96,7 @@ class Profile(_Settings):
     )
     noises: tuple[str, ...] = ("gaussian", "uniform", "salt", "pepper", "speckle")
     norm: Norm = "linf"
-    epsilon: tuple[Distance, ...] = Field(default=(2 / 255, 8 / 255), min_length=1)
+    epsilon: Distances = (2 / 255, 8 / 255)
 
     layers: str = Field(default="learnable", min_length=1)
     measure: Measure = "relative-error"
@@ -157,16 +171,46 @@ def build(sources: Mapping[str, Mapping[str, Any]], attacks: Collection[str], no
         merged["attacks"] = [{"name": entry} if isinstance(entry, str) else entry for entry in merged["attacks"]]
     if isinstance(merged.get("waivers"), list):
         merged["waivers"] = [_with_days(entry) for entry in merged["waivers"]]
+    _refuse_surrogates(merged, origin)
     try:
-        content = json.dumps(merged)
+        content = json.dumps(merged, default=_plain)
         return Profile.model_validate_json(content, context={"attacks": attacks, "noises": noises})
     except ValidationError as error:
-        problems = [_problem(entry, origin) for entry in error.errors(include_url=False)]
+        problems = [_problem(entry, origin) for entry in _causes(error.errors(include_url=False))]
         raise ProfileError(
             "; ".join(dict.fromkeys(problems)), "`lsa-audit init` writes a profile with every key"
         ) from None
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ProfileError(f"a value is not plain data: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of NumPy and torch, and paths, as Python callers have them.
+
+    Raises:
+        TypeError: anything else.
+    """
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist") and hasattr(value, "dtype"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no number, text, list or mapping")
+
+
+def _refuse_surrogates(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
+    """File systems take names that are no text, and JSON, which a record is, does not."""
+    for key, value in values.items():
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            raise ProfileError(f"{origin[key]}: {key} is no UTF-8 text", "rename the file, or give a link") from None
+
+
+def _causes(errors: Sequence[Any]) -> list[Any]:
+    """Without a list that is too short only because its entries are wrong."""
+    places = [entry["loc"] for entry in errors]
+    inside = {place[:-1] for place in places}
+    return [entry for entry in errors if entry["type"] != "too_short" or entry["loc"] not in inside]
 
 
 def _with_days(waiver: Any) -> Any:
@@ -199,18 +243,44 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def read(name_or_path: str) -> dict[str, Any]:
+def read(name_or_path: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The raw values of a preset or of a YAML file.
+
+    Args:
+        given: what the caller says besides, where code may run: a file alone never lets any run.
 
     Raises:
         ProfileError: no such preset or file, not a YAML mapping, aliases or repeated keys in it, or above 1 MiB.
+        UnsafeError: the file asks to run code, and `given` does not.
     """
     known = presets()
     path = known.get(name_or_path, Path(name_or_path))
-    if not path.is_file():
+    if not _is_file(path):
         hint = f"presets are {', '.join(known)}{_nearest(name_or_path, known)}"
         raise ProfileError(f"profile {name_or_path} is neither a preset nor a file", hint)
     try:
-        return read_mapping(path)
+        values = read_mapping(path)
     except PlainYamlError as error:
         raise ProfileError(f"profile {path.name}: {error}", "write `key: value` lines") from None
+    if given is not None and not given.get("allow_code"):
+        _refuse_code(path.name, values, given)
+    return values
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _refuse_code(name: str, values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """A profile may be somebody else's; what it says of code counts only where the caller says it too."""
+    arch = values.get("arch")
+    if isinstance(arch, str) and ":" in arch and not arch.startswith(CODE_FREE) and "arch" not in given:
+        raise UnsafeError(f"profile {name} names code to run, arch: {arch}", f"if you trust it, give --arch {arch}")
+    if values.get("allow_code") and "allow_code" not in given:
+        raise UnsafeError(f"profile {name} lets code of model files run", "if you trust them, give --allow-code")
+    if values.get("trusted") and "trusted" not in given:
+        hint = "if you trust them, give --trust SHA256 for each"
+        raise UnsafeError(f"profile {name} lets code of the model files under `trusted` run", hint)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from .errors import AuditError, DataError, UnsafeError, UsageError
 from .limits import GIB, Limits
+from .locking import LOCK_NAME, is_held
 from .records import AuditRecord
 from .records.gating import GATING_VERSION, Gating
 from .report.json import read as read_record
@@ -23,6 +24,9 @@ from .units import PIXEL_LEVELS
 RECORD_NAME = "record.json"
 EVIDENCE_NAME = "evidence.npz"
 GATE_NAME = "gate.json"
+RUN_NAMES = (EVIDENCE_NAME, GATE_NAME, "report.md", "report.html", RECORD_NAME)
+"""What a scan writes; the record, without which a folder is an unfinished run, comes last."""
+
 RECORD_BYTES = GIB // 4
 # Arrays are unpacked one at a time; flags that all agree are packed about a thousandfold, the most that deflate can do.
 EVIDENCE_LIMITS = Limits(total_bytes=256 * GIB, member_bytes=8 * GIB, compression_ratio=1100.0)
@@ -150,7 +154,21 @@ def _folder(path: Path) -> Path:
     return path.parent if path.name == RECORD_NAME else path
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder is a run that has not come to its end, or never will: without a record, but with files of one.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    others = (LOCK_NAME, *RUN_NAMES[:-1])
+    return not (folder / RECORD_NAME).exists() and any((folder / name).exists() for name in others)
+
+
 def _incomplete(folder: Path, missing: str) -> UsageError:
+    run = _folder(folder)
+    if missing == RECORD_NAME and is_unfinished(run):
+        hint = "wait for the scan that writes it" if (run / LOCK_NAME).exists() and is_held(run) else "scan again"
+        return UsageError(f"{run} is an unfinished run: it holds no {RECORD_NAME} yet", hint)
     return UsageError(f"{_folder(folder)} is no run: it holds no {missing}", "name the folder that a scan wrote")
 
 

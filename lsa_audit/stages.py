@@ -16,7 +16,7 @@ from . import data, health, models
 from .attacks import ATTACKS
 from .attacks.base import Batch, Engine
 from .data.base import DataRequest, Dataset, InputSpec
-from .errors import UsageError
+from .errors import ModelError, UsageError
 from .graph import taps
 from .graph.base import Graph
 from .graph.select import select
@@ -24,6 +24,7 @@ from .judging import Bench, in_parts
 from .judging import verdicts as judge_run
 from .models.base import Model, fit
 from .models.request import ModelRequest
+from .models.seeding import seeded
 from .models.state import preserved
 from .plan import Run
 from .probes.sustainability import SustainabilityProbe
@@ -65,8 +66,8 @@ class Scene:
 Subject = str | nn.Module | Model
 """The spec of a model, a network in memory, or a model that is loaded already."""
 
-Images = tuple[Any, Any] | Dataset
-"""Images and labels in memory, or data that are loaded already."""
+Images = Any
+"""What `data.from_memory` takes, or a `Dataset` that is loaded already."""
 
 
 def load(subject: Subject, profile: Profile, images: Images | None = None) -> tuple[Model, Dataset]:
@@ -98,7 +99,9 @@ def load_data(model: Model, profile: Profile, images: Images | None = None) -> D
     spec = InputSpec(wanted.input_shape, wanted.channels, wanted.interpolation, wanted.crop_share)
     request = _data_request(profile)
     if images is not None:
-        return data.from_arrays(*images, spec, request)
+        # A data set may be the user's code, and draw.
+        with seeded(profile.seed):
+            return data.from_memory(images, spec, request)
     if profile.data is None:
         raise UsageError("no data given", "name a data set, a folder or an .npz file with --data, or in the profile")
     return data.load(request, spec)
@@ -132,8 +135,15 @@ def load_model(subject: Subject, profile: Profile) -> Model:
     """
     if isinstance(subject, Model):
         return subject
+    if isinstance(subject, torch.jit.ScriptModule):
+        return models.from_script(subject, model_request("", profile))
     if isinstance(subject, nn.Module):
         return models.from_module(subject, mean=profile.mean, std=profile.std, input_shape=_input_shape(profile))
+    try:
+        subject.encode()
+    except UnicodeEncodeError:
+        # It could not stand in the record.
+        raise ModelError("the name of the model is no UTF-8 text", "rename the file, or give a link") from None
     return models.load(model_request(subject, profile))
 
 

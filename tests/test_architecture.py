@@ -11,6 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "lsa_audit"
 LEAVES = {"errors", "records", "units", "statistics", "targeting", "plain_yaml", "limits", "gates", "explanations"}
+LEAVES |= {"interrupts"}
 STAGES = {
     "clock",
     "profile",
@@ -40,8 +41,10 @@ ALLOWED: dict[str, set[str]] = {
     "clock": {"records"},
     "statistics": {"errors", "records"},
     "targeting": {"records", "statistics"},
-    "progress": set(),
-    "writing": {"errors"},
+    "interrupts": set(),
+    "locking": {"errors"},
+    "progress": {"errors", "interrupts"},
+    "writing": {"errors", "locking"},
     "parallel": LEAVES,
     "runtime": LEAVES,
     "profile": LEAVES,
@@ -59,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "health": LEAVES | {"attacks", "models.parity"},
     "stages": LEAVES | STAGES,
     "measuring": LEAVES | STAGES,
-    "runs": LEAVES | {"report"},
+    "runs": LEAVES | {"report", "locking"},
     "baselines": LEAVES | {"runs", "gate", "writing"},
     "gallery": LEAVES | STAGES,
     "verification": LEAVES | STAGES | {"runs"},
@@ -70,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {"errors"},
     "cli": LEAVES
     | {"profile", "audit", "attacks", "data", "findings", "report", "doctor", "runs", "verification", "harden"}
-    | {"gate", "baselines", "plan", "writing", "hardening", "latest", "progress"},
+    | {"gate", "baselines", "plan", "writing", "hardening", "latest", "progress", "interrupts", "locking"},
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_module
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -88,6 +88,7 @@ def command(
     layout: options.Layout = None,
     classes: options.Classes = None,
     allow_code: options.AllowCode = None,
+    trust: options.Trust = None,
     model_arg: options.ModelArg = None,
     profile: options.Profile = "standard",
     seed: options.Seed = None,
@@ -104,7 +105,7 @@ def command(
     from .. import profile as profiles
     from ..harden.recipe import Recipe, make_recipe
 
-    base = profiles.read(profile)
+    base = profiles.read(profile, options.given(arch=arch, allow_code=allow_code, trusted=options.words(trust)))
     # Every setting of a recipe is an option of the same name.
     chosen = options.given(**{name: asked[name] for name in Recipe.model_fields})
     chosen |= options.given(gamma=training.weights(gamma))
@@ -124,6 +125,7 @@ def command(
         layout=layout,
         classes=classes,
         allow_code=allow_code,
+        trusted=options.words(trust),
         model_args=options.arguments(model_arg),
         attacks=options.words(attack),
         eta=eta,
@@ -187,13 +189,13 @@ def _train(model: str, profile: Profile, wishes: Wishes, folder: RunFolder, resu
     from ..report.hardening import summary, to_json
     from .console import TerminalProgress
 
-    with folder.in_use(), _resumable(folder.path):
+    with folder.in_use() as taken, _resumable(taken.path):
         with TerminalProgress() as progress:
             # Only the other processes of torchrun get none.
-            result = cast("Hardened", harden(model, profile, wishes, folder.path, progress, resume=resume))
-        folder.write_files(_files(result))
+            result = cast("Hardened", harden(model, profile, wishes, taken.path, progress, resume=resume))
+        taken.write_files(_files(result))
     typer.echo(to_json(result.record) if json else "\n".join(summary(result.record)), nl=not json)
-    _say(f"report: {folder.path}")
+    _say(f"report: {taken.path}")
     return int(ExitCode.INCONCLUSIVE if result.record.inconclusive else ExitCode.OK)
 
 
@@ -244,13 +246,24 @@ def _folder(model: str, out: Path | None, resume: Path | None) -> RunFolder:
         if out not in (None, resume):
             raise UsageError(f"--out {out} is not the folder of --resume {resume}", "leave out --out")
         return RunFolder.begun(resume, CHECKPOINT_NAME)
-    try:
-        return RunFolder.prepare(out, model, "harden", may_replace=False)
-    except UsageError:
-        if out is None or not (out / CHECKPOINT_NAME).is_file():
-            raise
-        hint = f"go on with --resume {out}, or name another folder with --out"
-        raise UsageError(f"{out} holds a training that was begun", hint) from None
+    if out is not None:
+        _refuse_begun(out, CHECKPOINT_NAME)
+    return RunFolder.prepare(out, model, "harden", may_replace=False)
+
+
+def _refuse_begun(out: Path, checkpoint: str) -> None:
+    """Point to --resume where a training was begun, and does not go on now.
+
+    Raises:
+        UsageError: it was.
+    """
+    from ..locking import is_held
+
+    # What cannot be looked at is told with the folder.
+    with suppress(OSError, ValueError):
+        if (out / checkpoint).is_file() and not is_held(out):
+            hint = f"go on with --resume {out}, or name another folder with --out"
+            raise UsageError(f"{out} holds a training that was begun", hint)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ def command(
     layout: options.Layout = None,
     classes: options.Classes = None,
     allow_code: options.AllowCode = None,
+    trust: options.Trust = None,
     model_arg: options.ModelArg = None,
     seed: options.Seed = None,
     device: options.Device = None,
@@ -44,11 +45,13 @@ def command(
         layout=layout,
         classes=classes,
         allow_code=allow_code,
+        trusted=options.words(trust),
         model_args=options.arguments(model_arg),
         seed=seed,
         device=device,
     )
-    info = layer_table(model, make_profile({f"profile {profile}": profiles.read(profile), "command line": values}))
+    base = profiles.read(profile, values)
+    info = layer_table(model, make_profile({f"profile {profile}": base, "command line": values}))
     if json:
         typer.echo(info.model_dump_json(indent=2))
     else:

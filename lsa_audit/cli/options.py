@@ -50,6 +50,12 @@ AllowCode = Annotated[
     bool | None,
     typer.Option("--allow-code", help="Run code of the file that is not on the allow-list.", rich_help_panel=MODEL),
 ]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SHA256", help="Run code of the model file with this SHA-256; repeatable.", rich_help_panel=MODEL
+    ),
+]
 ModelArg = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="Passed to timm or to the factory; repeatable.", rich_help_panel=MODEL),

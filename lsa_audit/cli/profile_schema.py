@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..gates import GATES, PRESETS, Gate, GateLevel
 from ..profile import DEFAULT_ATTACKS, AttackSettings, Profile
 
-Distance = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=r"^[0-9.eE+/ -]+$")]
+Distance = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=r"^[0-9.eE+/, -]+$")]
 Level = GateLevel | Literal[False]
 """YAML reads a bare `off` as false."""
 
@@ -34,7 +34,7 @@ class WrittenGates(BaseModel):
 class WrittenAttack(AttackSettings):
     """An attack with its distances as they are written."""
 
-    epsilon: tuple[Distance, ...] | None = None  # type: ignore[assignment]
+    epsilon: tuple[Distance, ...] | Distance | None = None  # type: ignore[assignment]
     step_size: Distance | None = None  # type: ignore[assignment]
 
 
@@ -42,5 +42,5 @@ class WrittenProfile(Profile):
     """A profile with what may be written shorter in it."""
 
     attacks: tuple[str | WrittenAttack, ...] = Field(default=tuple(DEFAULT_ATTACKS), min_length=1)  # type: ignore[assignment]
-    epsilon: tuple[Distance, ...] = Field(default=Profile.model_fields["epsilon"].default, min_length=1)  # type: ignore[assignment]
+    epsilon: Annotated[tuple[Distance, ...], Field(min_length=1)] | Distance = Profile.model_fields["epsilon"].default  # type: ignore[assignment]
     gates: WrittenGates | None = None  # type: ignore[assignment]

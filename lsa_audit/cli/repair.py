@@ -104,9 +104,10 @@ def command(
     profile = make_profile({"record": settings, "command line": given})
     folder = RunFolder.prepare(out, model, "repair", may_replace=False)
     wishes = Wishes(layers, max_clean_drop, samples, tuple(options.words(attack) or ()), passes, seed)
-    with TerminalProgress() as progress:
-        result = repair(found, evidence, profile, subject, wishes, progress)
-    written = folder.write_files(_files(result))
+    with folder.in_use() as taken:
+        with TerminalProgress() as progress:
+            result = repair(found, evidence, profile, subject, wishes, progress)
+        written = taken.write_files(_files(result))
     typer.echo(to_json(result.record) if json else "\n".join(summary(result.record)), nl=not json)
     Console(stderr=True).print(f"report: {written}", highlight=False, soft_wrap=True, markup=False)
     return int(ExitCode.OK)

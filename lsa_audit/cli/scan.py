@@ -52,6 +52,7 @@ def command(
     layout: options.Layout = None,
     classes: options.Classes = None,
     allow_code: options.AllowCode = None,
+    trust: options.Trust = None,
     model_arg: options.ModelArg = None,
     attack: Annotated[
         list[str] | None,
@@ -167,6 +168,7 @@ def command(
         layout=layout,
         classes=classes,
         allow_code=allow_code,
+        trusted=options.words(trust),
         model_args=options.arguments(model_arg),
         noises=[] if noise == ["none"] else options.words(noise),
         norm=norm,
@@ -215,7 +217,7 @@ def run(
     """
     from .. import profile as profiles
 
-    base = profiles.read(profile)
+    base = profiles.read(profile, values)
     if attacks or any((tuning or {}).values()):
         values = {**values, "attacks": tuned(attacks or base.get("attacks") or profiles.DEFAULT_ATTACKS, tuning or {})}
 
@@ -231,11 +233,12 @@ def run(
     outputs = rendering.parse(wanted.output)
     effective = make_profile({f"profile {profile}": base, "command line": values})
     question, against = gated.asked(effective, profile, wanted)
-    folder = RunFolder.prepare(out, model, effective.data or "no-data")
-    with TerminalProgress() as progress:
-        result = audit(model, effective, progress=progress)
-    gating = gated.judged(folder, result, question, against)
-    written = folder.write(result.record, result.evidence, gating)
+    prepared = RunFolder.prepare(out, model, effective.data or "no-data")
+    with prepared.in_use() as folder:
+        with TerminalProgress() as progress:
+            result = audit(model, effective, progress=progress)
+        gating = gated.judged(folder, result, question, against)
+        written = folder.write(result.record, result.evidence, gating)
     if outputs:
         rendering.write(outputs, Shown(result.record, gating, pictures(result.record, result.evidence)))
     # Where a report takes the standard output, nothing else may stand in it.

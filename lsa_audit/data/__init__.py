@@ -74,10 +74,17 @@ def from_loader(
     name: str = "memory",
     layout: str | None = None,
 ) -> Dataset:
-    """A torch Dataset or unshuffled DataLoader of (image, label); see `arrays.from_loader`."""
-    from . import arrays
+    """A torch Dataset or unshuffled DataLoader of (image, label); see `loaders.from_loader`."""
+    from . import loaders
 
-    return arrays.from_loader(loader, spec, request, name, layout)
+    return loaders.from_loader(loader, spec, request, name, layout)
+
+
+def from_memory(given: Any, spec: InputSpec, request: DataRequest) -> Dataset:
+    """Whatever a Python caller holds: (images, labels), a Dataset or a DataLoader; see `loaders.from_memory`."""
+    from . import loaders
+
+    return loaders.from_memory(given, spec, request)
 
 
 def _loader_name(spec: str) -> str:

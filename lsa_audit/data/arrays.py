@@ -1,4 +1,4 @@
-"""Images and labels as arrays: FILE.npz, or NumPy arrays, tensors and loaders in memory."""
+"""Images and labels as arrays: FILE.npz, or NumPy arrays and tensors in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from .transforms import to_input
 
 KEY_PAIRS = (("images", "labels"), ("x", "y"), ("x_test", "y_test"), ("data", "targets"))
 LAYOUT_KEY = "layout"
-LOADER_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -91,50 +90,8 @@ def from_arrays(
     Raises:
         DataError, UsageError: as `load`.
     """
-    arrays = Arrays(_to_numpy(images), _to_numpy(labels), name=name, loader="memory", where=name, layout=layout)
+    arrays = Arrays(to_numpy(images), to_numpy(labels), name=name, loader="memory", where=name, layout=layout)
     return build(arrays, request or DataRequest(spec="memory"), spec)
-
-
-def from_loader(
-    loader: Any,
-    spec: InputSpec,
-    request: DataRequest | None = None,
-    name: str = "memory",
-    layout: str | None = None,
-) -> Dataset:
-    """A torch `Dataset` or an unshuffled `DataLoader` of (image, label), read once into memory.
-
-    Args:
-        loader: its images are tensors, uint8 or float in [0, 1], not normalised; batches of a loader are [N, ...].
-
-        request, name, layout: as `from_arrays`.
-
-    Raises:
-        DataError: a loader that shuffles (its order, and so every image id, would change from run to run), items that
-            are not (image, label), or images of different shapes; and as `load`.
-    """
-    from torch.utils.data import DataLoader, SequentialSampler
-
-    if not isinstance(loader, DataLoader):
-        loader = DataLoader(loader, batch_size=LOADER_BATCH)
-    elif not isinstance(loader.sampler, SequentialSampler):
-        raise DataError(
-            f"{name}: the DataLoader draws its images in another order each time", "make it with shuffle=False"
-        )
-    hint = "each item must be (image tensor, class index), all images of one shape"
-    images, labels = [], []
-    try:
-        # A DataLoader draws a seed from torch's global generator even when it does not shuffle.
-        with torch.random.fork_rng(devices=[]):
-            for batch_images, batch_labels in loader:
-                images.append(_to_numpy(batch_images))
-                labels.append(_to_numpy(batch_labels))
-        joined = (numpy.concatenate(images), numpy.concatenate(labels)) if images else (numpy.empty(0), numpy.empty(0))
-    except Exception as error:  # the data set is the user's code and may raise anything
-        raise DataError(f"{name}: the loader failed with {type(error).__name__}: {error}", hint) from error
-    if len(joined[0]) == 0:
-        raise DataError(f"{name}: the loader yields no images", hint)
-    return from_arrays(joined[0], joined[1], spec, request, name, layout)
 
 
 def build(arrays: Arrays, request: DataRequest, spec: InputSpec) -> Dataset:
@@ -205,8 +162,12 @@ def _read_archive(path: Path) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _to_numpy(values: Any) -> NDArray[Any]:
-    """Raises DataError for what has no regular array form: ragged lists, sparse or quantised tensors."""
+def to_numpy(values: Any) -> NDArray[Any]:
+    """A NumPy array, tensor or list as an array.
+
+    Raises:
+        DataError: it has no regular array form: a ragged list, a sparse or quantised tensor.
+    """
     try:
         if isinstance(values, Tensor):
             values = values.detach().cpu()

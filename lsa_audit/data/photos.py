@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +80,11 @@ def read_photos(folder: Path, names: Sequence[str], spec: InputSpec) -> tuple[Te
 
 
 def _open(folder: Path, name: str) -> Image.Image:
-    return Image.open(folder / name, formats=FORMATS)
+    path = folder / name
+    # Opening a pipe would wait for whoever writes to it, and a device has no end.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is a pipe, a device or a folder")
+    return Image.open(path, formats=FORMATS)
 
 
 def _header(folder: Path, name: str) -> Header:

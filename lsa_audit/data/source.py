@@ -44,16 +44,21 @@ def assemble(source: Source, request: DataRequest) -> Dataset:
     selection = select(source.labels, request.samples, request.slice, request.seed)
     pixels, transforms = source.read(selection.indices)
     return Dataset(
-        name=source.name,
+        name=_text(source.name),
         source=source.loader,
         interpretation=source.interpretation,
         selection=selection.sentence,
         transforms=transforms,
         pixels=pixels,
         labels=source.labels[selection.indices],
-        image_ids=tuple(source.image_ids[index] for index in selection.indices.tolist()),
+        image_ids=tuple(_text(source.image_ids[index]) for index in selection.indices.tolist()),
         total=len(source.labels),
         classes=contiguous_classes(source.labels) if source.classes is None else source.classes,
-        class_names=source.class_names,
+        class_names=tuple(map(_text, source.class_names)),
         largest_label=int(source.labels.max()),
     )
+
+
+def _text(name: str) -> str:
+    """A name as text: file systems take bytes that are none, and a record, which is JSON, does not."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import ModelError, UsageError
 from . import builtin, factory, pickled, timm
@@ -24,6 +25,7 @@ __all__ = [
     "describe",
     "fit",
     "from_module",
+    "from_script",
     "is_named",
     "load",
 ]
@@ -64,6 +66,13 @@ def _checkpoint(request: ModelRequest) -> Model:
     if loader is None:
         raise UsageError(f"--arch {request.arch} is a file, not an architecture", "give a timm name or FILE.py:FACTORY")
     return LOADERS[loader](replace(request, spec=request.arch, checkpoint=Path(request.spec)))
+
+
+def from_script(module: Any, request: ModelRequest) -> Model:
+    """A TorchScript module in memory; see `torchscript.memory.from_script`."""
+    from .torchscript import memory
+
+    return memory.from_script(module, request)
 
 
 FILE_LOADERS: dict[FileKind, Callable[[ModelRequest], Model]] = {

@@ -141,10 +141,18 @@ def opened(path: Path) -> Iterator[BufferedReader]:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
         raise ModelError(f"{path} does not exist", "check the path") from None
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}", "check its permissions") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
     with os.fdopen(descriptor, "rb") as file:
-        yield file
+        try:
+            yield file
+        except OSError as error:
+            raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> ModelError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    return ModelError(f"{path} cannot be read: {reason}", "check its permissions")
 
 
 def sha256(path: Path) -> str:

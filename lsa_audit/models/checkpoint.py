@@ -21,6 +21,9 @@ from .pickles import scan
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params")
 PREFIXES = ("module.", "_orig_mod.")
+DEEPEST = 16
+"""Wrappers in each other; a mapping may even hold itself."""
+
 SHOWN = 4
 STATE_DICT_HINT = "save the weights with torch.save(model.state_dict(), ...) or as safetensors"
 TRUST_HINT = f"{STATE_DICT_HINT}, or run its code with --allow-code"
@@ -166,7 +169,9 @@ def _plain_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]
 
 
 def _unwrapped(payload: Any, path: Path) -> dict[str, Tensor]:
-    while isinstance(payload, Mapping):
+    for _ in range(DEEPEST):
+        if not isinstance(payload, Mapping):
+            break
         inner = next((payload[key] for key in WRAPPERS if isinstance(payload.get(key), Mapping)), None)
         if inner is None:
             break

@@ -53,10 +53,10 @@ def require(repository: str, files: tuple[str, ...], hint: str, cache_dir: str |
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
     name, _, revision = repository.partition("@")
-    for file in files:
-        if isinstance(try_to_load_from_cache(name, file, cache_dir=cache_dir, revision=revision or None), str):
-            return
     try:
+        for file in files:
+            if isinstance(try_to_load_from_cache(name, file, cache_dir=cache_dir, revision=revision or None), str):
+                return
         get_hf_file_metadata(hf_hub_url(name, files[0], revision=revision or None), timeout=PROBE_TIMEOUT_S)
     except RemoteEntryNotFoundError:
         return  # the repository answers; timm may know another file in it
@@ -77,6 +77,7 @@ def is_download_error(error: BaseException) -> bool:
 def _reason(error: BaseException) -> str:
     from huggingface_hub.errors import (
         GatedRepoError,
+        HFValidationError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -85,6 +86,8 @@ def _reason(error: BaseException) -> str:
 
     if isinstance(error, GatedRepoError):
         return "access is gated: accept its terms on the hub and log in (HF_TOKEN)"
+    if isinstance(error, HFValidationError):
+        return "a repository is named owner/name, or owner/name@revision"
     if isinstance(error, RepositoryNotFoundError):
         return "the hub knows no such repository, or it is private"
     if isinstance(error, RevisionNotFoundError):

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -16,12 +17,16 @@ from typing import Any
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from .. import interrupts
 from ..errors import ModelError
 from .assembly import Built, assemble
 from .base import Model
 from .preprocessing import of_module
 from .request import ModelRequest
 from .seeding import seeded
+
+USERS: set[Path] = set()
+"""Folders of the code that factories were loaded from in this process; an error that comes from it is the user's."""
 
 
 def load(request: ModelRequest) -> Model:
@@ -40,6 +45,7 @@ def load(request: ModelRequest) -> Model:
     place, _, attribute = request.spec.rpartition(":")
     if not place or not attribute:
         raise ModelError(f"{request.spec!r} names no factory", "write FILE.py:FACTORY or PACKAGE.MODULE:FACTORY")
+    USERS.add(_folder(place))
     with seeded(request.seed), _importable(_folder(place)), contextlib.redirect_stdout(sys.stderr):
         module = _import(place)
         network = _build(module, attribute, request)
@@ -79,7 +85,9 @@ def _import(place: str) -> ModuleType:
         if error.name and (place == error.name or place.startswith(f"{error.name}.")):
             raise ModelError(f"there is no Python module {place!r}", "check the name, or run from its folder") from None
         raise _user_error(f"importing {place} failed", error, Path.cwd()) from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if interrupts.is_signal(error):
+            raise
         raise _user_error(f"importing {place} failed", error, Path.cwd()) from error
 
 
@@ -87,7 +95,7 @@ def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ModelError(f"there is no file {path}", "check the path of the factory")
     # A name of its own: the user's file may be called timm.py, and classes must find their module again.
-    name = f"_lsa_audit_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"_lsa_audit_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise ModelError(f"{path} cannot be imported", "the file must be Python source")
@@ -95,8 +103,10 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
+    except BaseException as error:
+        sys.modules.pop(name, None)
+        if interrupts.is_signal(error):
+            raise
         raise _user_error(f"importing {path} failed", error, path.resolve().parent) from error
     return module
 
@@ -118,8 +128,11 @@ def _build(module: ModuleType, attribute: str, request: ModelRequest) -> nn.Modu
         raise ModelError(f"{request.spec} is a {type(factory).__name__}", "name a function that returns an nn.Module")
     try:
         network = factory(**request.arguments)
-    except (Exception, SystemExit) as error:
-        folder = Path(module.__file__).resolve().parent if module.__file__ else Path.cwd()
+    except BaseException as error:
+        if interrupts.is_signal(error):
+            raise
+        file = getattr(module, "__file__", None)
+        folder = Path(file).resolve().parent if file else Path.cwd()
         raise _user_error(f"{request.spec} failed", error, folder) from error
     if not isinstance(network, nn.Module):
         raise ModelError(f"{request.spec} returned a {type(network).__name__}", "a factory must return an nn.Module")

@@ -6,6 +6,7 @@ a thing that could not be measured is a `Skipped`, which every report shows.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field
@@ -160,6 +161,26 @@ class AuditRecord(Record):
         return "accuracy" if self.labels.source == "dataset" else "prediction stability"
 
     @property
+    def strongest(self) -> AttackResult | None:
+        """The attack that leaves the fewest images right; of equals the one with the smallest epsilon, then the first.
+
+        None where only noise was run: noise is no attack.
+        """
+        return _strongest(self.attacks)
+
+    @property
+    def mvl(self) -> tuple[str, ...]:
+        """The most vulnerable layers, worst first, under the strongest attack under which layers were measured."""
+        measured = {entry.perturbation: entry.mvl for entry in self.sustainability}
+        strongest = _strongest([result for result in self.attacks if result.perturbation.id in measured])
+        return () if strongest is None else measured[strongest.perturbation.id]
+
+    @property
     def inconclusive(self) -> bool:
         """Whether a finding says that the robustness figures cannot be relied on."""
         return any(finding.group == "attack-health" and finding.level == "error" for finding in self.findings)
+
+
+def _strongest(results: Iterable[AttackResult]) -> AttackResult | None:
+    attacks = [result for result in results if result.perturbation.kind == "attack"]
+    return min(attacks, key=lambda result: (result.robust_accuracy.count, result.perturbation.epsilon), default=None)

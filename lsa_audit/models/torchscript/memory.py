@@ -1,0 +1,42 @@
+"""A TorchScript module that the caller holds in memory, audited as its file would be."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ...errors import ModelError
+from ..base import Model
+from ..request import ModelRequest
+from . import load
+
+
+def from_script(module: torch.jit.ScriptModule, request: ModelRequest) -> Model:
+    """The network of a scripted or traced module; the module itself is neither run nor changed.
+
+    Its code is on no list that it must keep to: it is the caller's own, and loaded already.
+
+    Args:
+        request: mean, std, sizes and limits; its `spec` does not count.
+
+    Raises:
+        ModelError: it cannot be saved, or holds an operation that only TorchScript has.
+        UsageError: a wrong mean, std or input size.
+
+    Cost: one copy of the module in the temporary folder, and as `torchscript.load`.
+    """
+    label = str(getattr(module, "original_name", "")) or type(module).__name__
+    with tempfile.TemporaryDirectory(prefix="lsa-audit-") as folder:
+        path = Path(folder) / f"{label}.pt"
+        try:
+            torch.jit.save(module, str(path))
+        except (RuntimeError, OSError) as error:
+            reason = (str(error).strip().splitlines() or ["no message"])[0]
+            raise ModelError(
+                f"the TorchScript module {label} cannot be saved: {reason}", "give it as a file"
+            ) from error
+        model = load(replace(request, spec=str(path), allow_code=True))
+    return replace(model, name=label, weights="as given in memory")
