@@ -26,6 +26,7 @@ from .base import Estimate, Level, Norm, Record, Skipped
 from .filters import FilterCurve, FilteredWeights, FilterName, Filters
 from .gallery import ClassScore, Flipped
 from .layers import (
+    GraphCheck,
     GraphInfo,
     LayerInfo,
     LayerKind,
@@ -58,6 +59,7 @@ __all__ = [
     "Finding",
     "FindingGroup",
     "Flipped",
+    "GraphCheck",
     "GraphInfo",
     "InputLayout",
     "LabelInfo",
