@@ -31,7 +31,7 @@ def walk(model: Model, images: Tensor) -> Graph:
 
     The model is exported as one functional graph. Where that fails, or the graph's logits, layers or gradient by the
     images are not the model's own, module hooks serve instead and `info.skipped` says why. Layer names are the
-    network's own. A layer whose value cannot be split into images becomes a `Skipped`. The parameters of all layers plus
+    network's own. A layer whose value cannot be split into images becomes a `Skipped`. The parameters of all layers and
     `unassigned_parameters` are the model's own count. A model that only its own runtime can run is described by what
     that runtime shows.
 
