@@ -18,6 +18,7 @@ from .data.base import describe as describe_data
 from .data.labels import choose_labels
 from .errors import DataError, ModelError
 from .graph.base import Graph
+from .graph.training_fidelity import IMAGES
 from .graph.walker import walk
 from .harden.checks import Checks, audit_profile, layer_profile, reloading
 from .harden.comparing import changes, deciding, scores, shifts, verdict
@@ -25,6 +26,7 @@ from .harden.files import ModelFile, checked_file
 from .harden.held_out import part
 from .harden.layers import names, weights
 from .harden.recipe import Recipe
+from .harden.trainee import trainee_of
 from .harden.training.batches import split
 from .harden.training.loop import Setup, train
 from .harden.training.state import copy_of, put
@@ -38,7 +40,7 @@ from .plan import perturbations
 from .profile import Profile
 from .progress import Progress
 from .records import LabelInfo
-from .records.hardening import ChosenLayer, Hardening, TrainingLog
+from .records.hardening import ChosenLayer, Hardening, Trainee, TrainingLog
 from .runtime import kernels, runtime
 from .stages import load, load_data, model_request, on_device
 from .writing import write_whole
@@ -93,6 +95,7 @@ class _Scene:
 
     model: Model
     graph: Graph
+    trainee: Trainee
     labels: LabelInfo
     training: Dataset
     validation: Dataset
@@ -207,7 +210,8 @@ def _load(subject: str, profile: Profile, wishes: Wishes, device: torch.device, 
     training, validation = split(dataset, None, seed)
     with on_device(model.module, device):
         graph = walk(model, training.images(0, 3).to(device))
-    return _Scene(model, graph, labels, training, validation, test)
+        graph, trainee = trainee_of(model, graph, training.images(0, IMAGES).to(device), wishes.recipe, progress)
+    return _Scene(model, graph, trainee, labels, training, validation, test)
 
 
 def _apart(training: Dataset, test: Dataset, progress: Progress) -> Dataset:
@@ -307,6 +311,7 @@ def _record(
         "validation": describe_data(scene.validation),
         "test": describe_data(scene.test),
         "eta": wishes.eta,
+        "trainee": scene.trainee,
         "chosen": tuple(chosen),
         "log": log,
         "before": before.record,

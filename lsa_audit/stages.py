@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from .graph.base import Graph
 from .graph.select import select
 from .judging import Bench, in_parts
 from .judging import verdicts as judge_run
-from .models.base import Model, fit
+from .models.base import Model, Opaque, fit
+from .models.pinning import changing, told
 from .models.request import ModelRequest
 from .models.seeding import seeded
 from .models.state import preserved
@@ -124,7 +125,18 @@ def load_without_data(subject: Subject, profile: Profile) -> tuple[Model, Tensor
 
 def _fitted(model: Model, images: Tensor) -> Model:
     with preserved(model.module):
-        return fit(model, images)
+        model = fit(model, images)
+        return _steady(model, images)
+
+
+def _steady(model: Model, images: Tensor) -> Model:
+    """The model, whose every forward starts from the same state; what its forward would change is noted."""
+    module = model.module
+    if isinstance(module.network, Opaque) or model.conversion is not None:
+        return model
+    home = next((parameter.device for parameter in module.parameters()), images.device)
+    module.pins = changing(module.network, module, images.to(home))
+    return replace(model, notes=(*model.notes, told(module.pins))) if module.pins else model
 
 
 def load_model(subject: Subject, profile: Profile) -> Model:
@@ -204,9 +216,14 @@ def predict(scene: Scene, progress: Progress) -> Tensor:
     logits = []
     for part, batch in scene.batches():
         with torch.no_grad():
-            logits += [found.cpu() for found in in_parts(lambda some: scene.model.module(some.images), batch)]
+            logits += [_full(found.cpu()) for found in in_parts(lambda some: scene.model.module(some.images), batch)]
         progress.advance(part.stop - part.start)
     return torch.cat(logits)
+
+
+def _full(logits: Tensor) -> Tensor:
+    """Half precision as float32: a softmax in it saturates where the model's own confidence does not."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def attack_and_measure(

@@ -54,12 +54,14 @@ class Graph:
         module: what `taps.run` runs: a functional `torch.fx.GraphModule` that shares its parameters with the model
             (export), or the model's own module (hooks).
         unassigned_parameters: parameters that belong to no layer; each group is named in `info.skipped`.
+        idle: names within the network of the parameters that the module's own forward gives no gradient.
     """
 
     info: GraphInfo
     layers: tuple[Layer, ...]
     module: nn.Module
     unassigned_parameters: int = 0
+    idle: frozenset[str] = frozenset()
 
 
 def split_batch(value: Tensor, layout: Layout, count: int) -> Tensor:

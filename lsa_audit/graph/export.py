@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
+from ..models.state import restored
 from .batching import is_static, make_dynamic, traced_batch
 from .fixups import repair
-from .isolation import quiet, untouched, without_caches, without_fast_path
+from .isolation import quiet, without_caches, without_fast_path
 from .replay import answers, mark_specialized, replayed
 from .structure import operation
 
@@ -30,7 +31,7 @@ def export(module: nn.Module, images: Tensor) -> fx.GraphModule:
     idle = _idle_parameters(module, graph_module)
     if idle:
         try:
-            with untouched(module), without_caches(module):
+            with restored(module), without_caches(module):
                 again = _trace(module, images)
         except Exception:  # noqa: BLE001 - a network that cannot live without its caches keeps its first graph
             return graph_module
@@ -40,7 +41,7 @@ def export(module: nn.Module, images: Tensor) -> fx.GraphModule:
 
 
 def _trace(module: nn.Module, images: Tensor) -> fx.GraphModule:
-    with untouched(module), quiet(), without_fast_path():
+    with restored(module), quiet(), without_fast_path():
         graph_module = _functional(module, images)
         if is_static(graph_module):
             graph_module = _functional(module, traced_batch(images))

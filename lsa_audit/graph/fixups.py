@@ -7,6 +7,7 @@ import operator
 import torch
 from torch import fx
 
+from .biases import join_biases
 from .structure import operation
 
 VIEWS = frozenset({"view", "_unsafe_view"})
@@ -36,6 +37,7 @@ def repair(module: fx.GraphModule) -> fx.GraphModule:
             _fuse(graph, node)
         elif name in CHECKS and not node.users:
             graph.erase_node(node)
+    join_biases(graph)
     graph.eliminate_dead_code()
     graph.lint()
     return fx.GraphModule(module, graph)

@@ -7,37 +7,16 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-CONTAINERS = (dict, list, set)
 NOISY = ("torch.export", "torch._export", "torch._dynamo", "torch._functorch", "torch.fx", "torch._subclasses")
 
 
 @contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
-    """Every attribute of every submodule comes out as it went in, containers with their former content.
-
-    `models.state.preserved` restores flags, buffers and generators; this restores plain attributes such as the
-    attention biases that some networks cache in their first eval forward.
-    """
-    before = [(child, dict(vars(child)), _contents(vars(child))) for child in module.modules()]
-    try:
-        yield
-    finally:
-        for child, attributes, contents in before:
-            vars(child).clear()
-            vars(child).update(attributes)
-            for container, content in contents:
-                container.clear()
-                container.update(content) if isinstance(container, dict | set) else container.extend(content)
-
-
-@contextmanager
 def without_caches(module: nn.Module) -> Iterator[None]:
-    """Inside, attributes that are plain dictionaries of tensors are empty; use it inside `untouched`."""
+    """Inside, attributes that are plain dictionaries of tensors are empty; use it inside `models.state.restored`."""
     for child in module.modules():
         for name, value in list(vars(child).items()):
             own = name not in {"_parameters", "_buffers", "_modules"}
@@ -72,7 +51,3 @@ def without_fast_path() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
-
-
-def _contents(attributes: dict[str, Any]) -> list[tuple[Any, Any]]:
-    return [(value, value.copy()) for value in attributes.values() if isinstance(value, CONTAINERS)]

@@ -99,7 +99,7 @@ def analyse(graph_module: fx.GraphModule, module: nn.Module, images: Tensor) -> 
             sources[node] = tuple(
                 dict.fromkeys(name for operand in node.all_input_nodes for name in sources.get(operand, ()))
             )
-        stack = _calls(node)
+        stack = calls_of(node)
         if stack:
             calls[node] = stack
     recorder = ShapeRecorder(graph_module)
@@ -125,7 +125,8 @@ class ShapeRecorder(fx.Interpreter):
         return value
 
 
-def _calls(node: fx.Node) -> tuple[Call, ...]:
+def calls_of(node: fx.Node) -> tuple[Call, ...]:
+    """The module calls around a node, outermost first."""
     found = []
     for key, (path, _) in node.meta.get("nn_module_stack", {}).items():
         if path == NETWORK:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
@@ -44,7 +45,8 @@ class Trainee:
 
     Two forms share the weights: as in evaluation, and as in training, where batch norms take the statistics of the
     batch and learn them. What an export in eval mode leaves out does not act in training either: dropout, stochastic
-    depth, and the count of batches of a batch norm. A model that runs under hooks instead has all of them.
+    depth, and the count of batches of a batch norm. A model that runs under hooks instead has all of them, and is in
+    the mode of its last forward afterwards.
 
     Args:
         graph: of the model, walked.
@@ -107,14 +109,17 @@ class Trainee:
         self, images: Tensor, training: bool, wanted: tuple[str, ...], visitors: Mapping[str, Visitor]
     ) -> Seen:
         values: dict[str, Tensor] = {}
+        functional = isinstance(self.graph.module, fx.GraphModule)
 
         def reader(name: str) -> Visitor:
             def read(value: Tensor) -> Tensor | None:
                 replaced = visitors[name](value) if name in visitors else None
                 seen = value if replaced is None else replaced
-                if name in wanted:
-                    values[name] = per_image(self.layers[name], seen, len(images))
-                return replaced
+                if name not in wanted:
+                    return replaced
+                values[name] = per_image(self.layers[name], seen, len(images))
+                # A module that works in place would else change what is kept.
+                return replaced if functional else seen.clone()
 
             return read
 
@@ -124,15 +129,9 @@ class Trainee:
             for name, visitor in readers.items():
                 places[self.layers[name].site].append(visitor)
             return Seen(run_graph(self._form(training, (), True, plain=True), images, places), values)
-        self.module.train(training)
-        if self._batch_norm == "frozen":
-            for child in self.module.modules():
-                if isinstance(child, nn.modules.batchnorm._BatchNorm):
-                    child.eval()
-        try:
-            return Seen(run(self.graph, images, readers), values)
-        finally:
-            self.module.eval()
+        # The mode stays until the next forward: what a checkpointed block runs again in the backward must find it.
+        set_mode(self.module, training, self._batch_norm)
+        return Seen(run(self.graph, images, readers), values)
 
     def _form(self, training: bool, wanted: tuple[str, ...], logits: bool, *, plain: bool = False) -> Any:
         """The graph in that mode, with those outputs; made once."""
@@ -156,6 +155,25 @@ class Trainee:
         graph.eliminate_dead_code(_is_kept)
         form = fx.GraphModule(module, graph)
         return form, torch.compile(form, dynamic=True) if self._compiled else form
+
+
+def set_mode(module: nn.Module, training: bool, batch_norm: BatchNorm) -> None:
+    """Put every submodule into training or evaluation; frozen batch norms stay in evaluation."""
+    module.train(training)
+    if batch_norm == "frozen":
+        for child in module.modules():
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                child.eval()
+
+
+@contextmanager
+def in_training(module: nn.Module, batch_norm: BatchNorm) -> Iterator[None]:
+    """The module in training mode inside, in eval mode afterwards."""
+    set_mode(module, True, batch_norm)
+    try:
+        yield
+    finally:
+        module.eval()
 
 
 def _is_kept(node: fx.Node) -> bool:

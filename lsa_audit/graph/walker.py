@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, fx, nn
 
 from ..models.base import Model, Opaque
 from ..models.parity import relative_difference
-from ..models.state import preserved
-from ..records import Skipped
+from ..models.state import preserved, restored
+from ..records import GraphCheck, Skipped
 from .base import Graph
 from .export import export
 from .exported import describe
+from .fidelity import Fidelity, NoGradientError, compare
 from .hooked import describe_hooked
-from .isolation import untouched
 from .opaque import describe_opaque
 from .taps import run_graph
 from .verification import TOLERANCE, probe_images
 
 DETAIL_LENGTH = 200
 
+NO_BACKWARD = "backward-fails"
+"""Reason of a `Skipped`: the model's own gradient by the images cannot be taken."""
+
 
 def walk(model: Model, images: Tensor) -> Graph:
     """The layers of a model, verified on real images: which they are, how the batch lies in them, whether images mix.
 
-    The model is exported as one functional graph. Where that fails, or the graph's logits differ from the model's by
-    more than 1e-4 of the largest, module hooks serve instead and `info.skipped` says why. Layer names are the network's
-    own. A layer whose value cannot be split into images becomes a `Skipped`. The parameters of all layers plus
+    The model is exported as one functional graph. Where that fails, or the graph's logits, layers or gradient by the
+    images are not the model's own, module hooks serve instead and `info.skipped` says why. Layer names are the
+    network's own. A layer whose value cannot be split into images becomes a `Skipped`. The parameters of all layers and
     `unassigned_parameters` are the model's own count. A model that only its own runtime can run is described by what
     that runtime shows.
 
@@ -38,12 +43,12 @@ def walk(model: Model, images: Tensor) -> Graph:
         ValueError: fewer than three images.
         Exception: whatever the model's own forward raises.
 
-    Cost: one trace, and about eight forwards on two to N images.
+    Cost: one trace, about ten forwards on two to N images, and two backwards on three.
     """
     if len(images) < 3:
         raise ValueError(f"walking takes three images, not {len(images)}")
     module = model.module
-    with preserved(module), untouched(module):
+    with preserved(module), restored(module):
         if isinstance(module.network, Opaque):
             return describe_opaque(module, module.network, probe_images(images))
         references = _logits(module, images)
@@ -57,7 +62,42 @@ def walk(model: Model, images: Tensor) -> Graph:
             detail = f"the exported graph's logits differ by {parity:.1e} of the largest, more than {TOLERANCE:.0e}"
             wrong = Skipped(what="the exported graph", reason="export-parity", detail=detail)
             return describe_hooked(module, probes, [wrong, _unseen(detail)])
-        return describe(graph_module, module, probes, parity)
+        graph = describe(graph_module, module, probes, parity)
+        try:
+            found = compare(graph_module, module, {layer.site: layer.info.name for layer in graph.layers}, probes)
+        except NoGradientError as error:
+            failed = Skipped(what="gradients", reason=NO_BACKWARD, detail=_shortened(str(error)))
+            return _with(graph, (), failed)
+        reason = _why_not(found)
+        if reason is None:
+            return _with(graph, found.checks)
+        return _with(describe_hooked(module, probes, [reason, _unseen(reason.detail)]), found.checks)
+
+
+def no_backward(graph: Graph) -> str:
+    """Why the model's own gradient by the images cannot be taken; empty where it can."""
+    return next((entry.detail for entry in graph.info.skipped if entry.reason == NO_BACKWARD), "")
+
+
+def _with(graph: Graph, checks: tuple[GraphCheck, ...], *skipped: Skipped) -> Graph:
+    info = graph.info.model_copy(update={"checks": checks, "skipped": (*graph.info.skipped, *skipped)})
+    return replace(graph, info=info)
+
+
+def _why_not(found: Fidelity) -> Skipped | None:
+    """Why the exported graph is not used; None where it is the model."""
+    if found.wrong_layer:
+        detail = f"{found.wrong_layer} has another value in the exported graph than in the model"
+        return Skipped(what="the exported graph", reason="graph-values", detail=detail)
+    if found.lost_gradient:
+        lost = (
+            "the model gives no gradient by the images (no_grad or detach in its forward), the exported graph does"
+            if found.no_gradient
+            else "the gradient by the images is another in the exported graph than in the model: a custom backward, a "
+            "gradient hook or a region under no_grad is lost in it"
+        )
+        return Skipped(what="the exported graph", reason="graph-gradients", detail=lost)
+    return None
 
 
 def _logits(module: nn.Module, images: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -79,4 +119,8 @@ def _unseen(why: str) -> Skipped:
 def _in_one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {' '.join(lines[0].split()) if lines else 'no message'}"
+    return _shortened(text)
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= DETAIL_LENGTH else f"{text[: DETAIL_LENGTH - 3]}..."

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..records import Conversion, InputLayout, ModelInfo, ModelSource
 from .parity import PARITY_TOLERANCE, relative_difference
+from .pinning import Pin, pinned
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,13 @@ class PixelModel(nn.Module):
         self.layout = preprocessing.layout
         self.network_shape = preprocessing.network_shape
         self.binary = False
+        self.pins: tuple[Pin, ...] = ()
 
     def forward(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] or [N, F] in [0, 1] -> logits [N, K]."""
+        if self.pins and not self.training:
+            with pinned(self.network, self.pins):
+                return self.complete(self.network(self.prepare(images)))
         return self.complete(self.network(self.prepare(images)))
 
     def complete(self, logits: Tensor) -> Tensor:

@@ -10,15 +10,21 @@ import numpy
 import torch
 from torch import nn
 
+from .attributes import restored
+from .base import PixelModel
+
+__all__ = ["preserved", "restored"]
+
 
 @contextmanager
 def preserved(module: nn.Module) -> Iterator[nn.Module]:
     """The module in eval mode with frozen parameters; everything is restored on leaving, also after an exception.
 
     Restored: the training flag of every submodule, `requires_grad` and `grad` of every parameter, the values of all
-    buffers, and the states of the generators of Python, NumPy and torch (CPU and all CUDA devices).
+    buffers, the attributes of the modules (see `attributes.restored`) but for those that a PixelModel was fitted with,
+    and the states of the generators of Python, NumPy and torch (CPU and all CUDA devices).
 
-    Cost: one copy of the buffers.
+    Cost: one copy of the buffers, and of tensors that are attributes.
     """
     training = [(child, child.training) for child in module.modules()]
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
@@ -27,11 +33,12 @@ def preserved(module: nn.Module) -> Iterator[nn.Module]:
     in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     cuda = torch.cuda.get_rng_state_all() if in_use else None
     try:
-        module.eval()
-        for parameter, _, _ in parameters:
-            parameter.requires_grad_(False)
-            parameter.grad = None
-        yield module
+        with restored(module, but=(PixelModel,)):
+            module.eval()
+            for parameter, _, _ in parameters:
+                parameter.requires_grad_(False)
+                parameter.grad = None
+            yield module
     finally:
         for child, flag in training:
             child.training = flag

@@ -29,6 +29,11 @@ def pair(clean: Tensor, perturbed: Tensor) -> Pair:
     return Pair(clean, perturbed, norm(clean), norm(perturbed - clean))
 
 
+def full(values: Tensor) -> Tensor:
+    """Half precision as float32, in which differences and sums keep their digits; anything else as it is."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
 def norm(values: Tensor) -> Tensor:
     """Euclidean norms over the last dimension, summed in float64 (but on MPS): long sums lose digits in float32."""
     dtype = torch.float32 if values.device.type == "mps" else torch.float64

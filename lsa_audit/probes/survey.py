@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from ..graph import taps
 from ..graph.base import Graph, Layer
 from ..statistics import Floats
-from .measures import divide, norm, verdicts
+from .measures import divide, full, norm, verdicts
 
 DropValue = Literal["zero", "mean"]
 Singles = NDArray[np.float32]
@@ -136,14 +136,14 @@ class Survey:
         return {name: visitor(name, layer) for name, layer in self._layers.items()}
 
     def _target(self, name: str, neurons: Tensor) -> None:
-        clean, moved = neurons.chunk(2)
+        clean, moved = full(neurons).chunk(2)
         shares = divide(norm(moved - clean), norm(clean)).cpu().double()
         self._moved[name] += shares.nansum(0)
         self._moving[name] += shares.isfinite().sum(0)
 
     def _estimate(self, name: str, columns: NDArray[np.int64], value: Tensor, gradient: Tensor) -> None:
         layer = self._layers[name]
-        neurons, slopes = (taps.by_neuron(layer, tensor, len(columns)) for tensor in (value, gradient))
+        neurons, slopes = (full(taps.by_neuron(layer, tensor, len(columns))) for tensor in (value, gradient))
         fill = self.fill(name).to(neurons)[None, :, None]
         self._changes[name][:, columns] = ((fill - neurons) * slopes).sum(2).T.cpu().numpy()
 

@@ -12,7 +12,7 @@ from ..graph import taps
 from ..graph.base import Graph, Layer
 from ..records import LayerMeasure, Sustainability
 from ..statistics import Floats, PooledLayers, finite, pool_layers
-from .measures import MEASURES, WHOLE_BATCH, Pair, divide, pair
+from .measures import MEASURES, WHOLE_BATCH, Pair, divide, full, pair
 
 
 class SustainabilityProbe:
@@ -70,7 +70,7 @@ class SustainabilityProbe:
 
         def visitor(index: int, layer: Layer) -> taps.Visitor:
             def visit(value: Tensor) -> None:
-                rows = taps.per_image(layer, value, versions * count).view(versions, count, -1)
+                rows = full(taps.per_image(layer, value, versions * count)).view(versions, count, -1)
                 self._record(index, columns, pair(rows[0], rows[1:]), inputs)
 
             return visit

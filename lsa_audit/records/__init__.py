@@ -27,6 +27,7 @@ from .base import Estimate, Level, Norm, Record, Skipped
 from .filters import FilterCurve, FilteredWeights, FilterName, Filters
 from .gallery import ClassScore, Flipped
 from .layers import (
+    GraphCheck,
     GraphInfo,
     LayerInfo,
     LayerKind,
@@ -59,6 +60,7 @@ __all__ = [
     "Finding",
     "FindingGroup",
     "Flipped",
+    "GraphCheck",
     "GraphInfo",
     "InputLayout",
     "LabelInfo",

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from . import AuditRecord, Environment, Finding, Timing
 from .base import Record, Skipped
+from .layers import GraphCheck
 from .repair import Change, RepairedFile
 from .subject import DataInfo, LabelInfo, ModelInfo
 
@@ -78,6 +79,15 @@ class GridScore(Record):
     score_after: float
 
 
+class Trainee(Record):
+    """What was trained: the exported graph, or the model's own modules where the two would learn differently."""
+
+    module: bool = Field(description="whether the model's own modules were trained")
+    reason: str = Field(description="why, or what could not be compared; empty where a step of both was the same")
+    left_alone: tuple[str, ...] = Field(description="parameters that the model's own forward gives no gradient")
+    checks: tuple[GraphCheck, ...] = Field(description="one training step of the graph against one of the model")
+
+
 class Hardening(Record):
     """One hardening: the choice of layers, the training, and the same audit before and after on other images."""
 
@@ -92,6 +102,7 @@ class Hardening(Record):
     validation: DataInfo = Field(description="chooses the layers and the checkpoint; never trained on")
     test: DataInfo = Field(description="gives the verdict; neither trained on nor used to choose")
     eta: float = Field(description="of the choice of the most vulnerable layers")
+    trainee: Trainee | None = Field(default=None, description="None in records of older versions")
     chosen: tuple[ChosenLayer, ...] = Field(description="empty without a layer-wise regulariser")
     log: TrainingLog
     before: AuditRecord

@@ -25,6 +25,17 @@ class LayerInfo(Record):
     flops: int = Field(description="per image; two for each multiply-add of convolutions and matrix products, else 0")
 
 
+class GraphCheck(Record):
+    """One comparison of what was walked with the model as it runs by itself."""
+
+    what: str = Field(description="layer values, input gradient, parameter gradients, batch statistics ...")
+    against: str = Field(description="what it was compared with")
+    compared: int = Field(description="how many values were compared")
+    of: int = Field(description="how many there are")
+    difference: float | None = Field(description="the largest, relative; None where nothing could be compared")
+    passed: bool = Field(description="whether it is no more than rounding; otherwise another route was taken")
+
+
 class GraphInfo(Record):
     """How the model was walked, and whether that reproduces it."""
 
@@ -38,6 +49,9 @@ class GraphInfo(Record):
     batch_independent: bool | None = Field(description="whether an image's logits are free of its batch mates")
     layers: tuple[LayerInfo, ...]
     skipped: tuple[Skipped, ...] = ()
+    checks: tuple[GraphCheck, ...] = Field(
+        default=(), description="the exported graph against the model; empty in records of older versions"
+    )
 
 
 class LayerMeasure(Record):

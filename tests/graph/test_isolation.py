@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from lsa_audit.graph.isolation import quiet, untouched, without_caches, without_fast_path
+from lsa_audit.graph.isolation import quiet, without_caches, without_fast_path
+from lsa_audit.models.state import restored
 
 
 def test_attributes_and_containers_come_back_also_after_an_exception():
@@ -20,7 +21,7 @@ def test_attributes_and_containers_come_back_also_after_an_exception():
     weights, cache, held = module._flat_weights, module.cache, module.cache["a"]
 
     def disturb() -> None:
-        with untouched(module):
+        with restored(module):
             module._flat_weights[0] = None
             module.cache["b"] = 1
             module.cache["a"] = 2
@@ -44,7 +45,7 @@ def test_attributes_and_containers_come_back_also_after_an_exception():
 def test_only_dictionaries_of_tensors_are_emptied():
     module = nn.Linear(2, 2)
     module.cache, module.mixed = {"a": torch.ones(1)}, {"a": torch.ones(1), "b": 2}
-    with untouched(module), without_caches(module):
+    with restored(module), without_caches(module):
         assert module.cache == {}
         assert len(module.mixed) == 2
         assert len(list(module.parameters())) == 2

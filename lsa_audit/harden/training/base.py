@@ -110,6 +110,6 @@ class Nothing:
 
 
 def input_gradient(values: Tensor, images: Tensor) -> Tensor:
-    """The gradient of the sum of values [N] by the images; entries that are not finite become 0."""
-    (gradient,) = torch.autograd.grad(values.sum(), images)
+    """The gradient of the sum of values [N] by the images; entries that are not finite or not there become 0."""
+    (gradient,) = torch.autograd.grad(values.sum(), images, materialize_grads=True)
     return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ...data.base import Dataset, sha256
@@ -117,7 +117,11 @@ class Training:
         self.schedule = make_schedule(self.optimizer, recipe, self.batches.steps_an_epoch)
         self.ema = Ema(self.module, recipe.ema) if recipe.ema else None
         self.loss = Step(self.trainee, objective, self.regularizer, recipe.clean_statistics == "train")
-        self.wrapped: nn.Module = DistributedDataParallel(self.loss) if setup.ranks.size > 1 else self.loss
+        self.wrapped: nn.Module = self.loss
+        if setup.ranks.size > 1:
+            # A module's own forward may leave out whole blocks in a step.
+            own = not isinstance(setup.graph.module, fx.GraphModule)
+            self.wrapped = DistributedDataParallel(self.loss, find_unused_parameters=own)
         self.fingerprint = {
             "weights": weights_sha256(self.module.network),
             "training": sha256(setup.training),
@@ -207,7 +211,7 @@ class Training:
             return nullcontext()
         parameters, buffers = self.trainee.parameters, dict(self.module.named_buffers())
         before = {name: value.clone() for name, value in buffers.items()}
-        gradients = torch.autograd.grad(self.loss(*arguments).total, parameters)
+        gradients = torch.autograd.grad(self.loss(*arguments).total, parameters, materialize_grads=True)
         # Batch norms shall take in each batch once, from the forward that trains.
         for name, value in before.items():
             buffers[name].copy_(value)
@@ -266,6 +270,8 @@ class Training:
 
     def validated(self) -> Score:
         """The score of the model as it is now, averaged where the recipe says so."""
+        # The last forward of a module that is trained by itself was one of training.
+        self.module.eval()
         with self._averaged():
             if self.setup.ranks.size > 1:
                 # Batch norms have seen other images in each process; those of the first are what is kept.

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from ...errors import ModelError
 from ...graph.base import Graph
 from ...graph.export import parameters_read
+from ...graph.structure import NETWORK
 from ...models.base import Model
 
 
@@ -30,12 +31,16 @@ def trainable(model: Model, graph: Graph, *, channels_last: bool = False) -> Ite
     module = model.module
     before = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
     flags = [(child, child.training) for child in module.modules()]
-    used = {id(parameter) for parameter, _, _ in before}
+    names = [f"{NETWORK}.{name}" for name in graph.idle]
+    used = {id(parameter) for parameter, _, _ in before} - {id(module.get_parameter(name)) for name in names}
     if isinstance(graph.module, fx.GraphModule):
         used = {id(graph.module.get_parameter(name)) for name in parameters_read(graph.module)}
     chosen = {id(entry) for entry, _, _ in before if entry.is_floating_point() and id(entry) in used}
     if not chosen:
         what = f"{model.name} has no trainable parameters: its weights are constants of a frozen graph"
+        if graph.idle:
+            what = f"{model.name} has no trainable parameters: its own forward gives none of them a gradient"
+            raise ModelError(what, "take no_grad out of its forward")
         raise ModelError(what, "export it again without freezing, or give the network by its name")
     gpus = {parameter.device.index for parameter, _, _ in before if parameter.is_cuda}
     try:

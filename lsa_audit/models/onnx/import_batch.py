@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
+from .opening import opened
 from .operations.base import UnsupportedError, failure
 from .steps import Network
 
@@ -79,11 +80,28 @@ def settle_batch(network: Network, shape: tuple[Size, ...], declared: Size, file
         return Batch(found, False, (f"the graph declares a free batch, but takes only {found} images at a time",))
     tolerance = ROUNDED_TOLERANCE if declared is None and network.rounding() else TOLERANCE
     bound = tolerance * float(expected.abs().max())
-    free = all(_agrees(network, images[:count], expected[:count], bound, file) for count in range(1, TRIED + 1))
-    if declared is not None or free:
+    free = _free(network, images, expected, bound, file)
+    if declared is None and free:
+        return Batch(None, True)
+    free = free or _can_be_opened(network, images, expected, bound, declared or 1, file)
+    if declared is not None:
         return Batch(declared, free)
     note = "the graph declares a free batch, but in one the images get other logits: it takes one image at a time"
-    return Batch(1, False, (note,))
+    return Batch(1, free, (note,))
+
+
+def _free(network: Network, images: Tensor, expected: Tensor, bound: float, file: str) -> bool:
+    """Whether images together get the logits that they get alone."""
+    return all(_agrees(network, images[:count], expected[:count], bound, file) for count in range(1, TRIED + 1))
+
+
+def _can_be_opened(network: Network, images: Tensor, expected: Tensor, bound: float, size: int, file: str) -> bool:
+    """Whether the network takes any batch once its reshapes leave the batch open; if so, they do from now on."""
+    plan, network.plan = network.plan, opened(network, images.shape[1:], size) or network.plan
+    if network.plan is not plan and _free(network, images, expected, bound, file):
+        return True
+    network.plan = plan
+    return False
 
 
 def _noise(count: int, sides: list[int]) -> Tensor:

@@ -122,18 +122,26 @@ class Network(nn.Module):
             raise ValueError(f"the graph takes {self.batch} images at a time, not {len(images)}")
         values: dict[str, Any] = {self.input_name: images.double() if self.in_double else images}
         for call in self.plan:
-            step = self.steps[call.step]
-            try:
-                result = step(images.device, *(self._operand(operand, values) for operand in call.operands))
-            except Exception as error:
-                error.add_note(f"{self.layer_names[f'steps.{call.step}']} ({call.step})")
-                raise
-            made = result if isinstance(result, tuple) else (result,)
-            values.update(zip(call.outputs, made, strict=False))
+            self.run(call, values, images.device)
             for name in call.finished:
                 values.pop(name, None)
         logits: Tensor = values[self.output_name]
         return logits if logits.dtype == images.dtype else logits.to(images.dtype)
+
+    def run(self, call: Call, values: dict[str, Any], device: torch.device) -> None:
+        """Run one step of the plan on the values by name, and add what it makes."""
+        try:
+            result = self.steps[call.step](device, *(self._operand(operand, values) for operand in call.operands))
+        except Exception as error:
+            error.add_note(f"{self.layer_names[f'steps.{call.step}']} ({call.step})")
+            raise
+        made = result if isinstance(result, tuple) else (result,)
+        values.update(zip(call.outputs, made, strict=False))
+
+    def kind(self, call: Call) -> str:
+        """The operation of a step."""
+        step = self.steps[call.step]
+        return step.node.op_type if isinstance(step, Step) else ""
 
     def rounding(self) -> tuple[str, ...]:
         """Names of the nodes whose gradient goes straight through a rounding."""

@@ -231,11 +231,11 @@ class TestBatch:
         imported = import_graph(proto)
         assert imported.batch == 1
         assert "one image at a time" in imported.notes[0]
-        with pytest.raises(ValueError, match="takes 1 images at a time, not 2"):
-            imported.network(torch.rand(2, 4, 6))
         images = torch.rand(5, 4, 6)
-        grouped = FixedBatch(imported.network, 1)(images)
-        close(grouped.detach(), torch.cat([runtime(proto, image[None]) for image in images]))
+        expected = torch.cat([runtime(proto, image[None]) for image in images])
+        close(FixedBatch(imported.network, 1)(images).detach(), expected)
+        assert imported.free, "the reshape leaves the batch open"
+        close(imported.network(images).detach(), expected)
 
     def test_images_that_would_mix_are_given_one_at_a_time(self):
         nodes = [

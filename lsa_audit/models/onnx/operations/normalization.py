@@ -12,8 +12,9 @@ from .base import Node, Operation
 
 
 def batch_norm(node: Node, values: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-    """BatchNormalization with the statistics of the file."""
-    return functional.batch_norm(values, mean, variance, scale, bias, training=False, eps=node.number("epsilon", 1e-5))
+    """BatchNormalization with the statistics of the file; its momentum, which training uses, is torch's counterpart."""
+    settings = {"momentum": 1 - node.number("momentum", 0.9), "eps": node.number("epsilon", 1e-5)}
+    return functional.batch_norm(values, mean, variance, scale, bias, training=False, **settings)
 
 
 def _in_training(node: Node) -> str:

@@ -1,0 +1,139 @@
+"""A matrix product with weights and the addition of its bias become one linear operation, which is what they are.
+
+Exporters and `torch.func.vmap` write a linear layer as a product and an addition. The layer's value, and the neuron
+that is dropped, is what comes out behind the addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from .structure import operation
+
+PRODUCTS = frozenset({"linear", "matmul", "mm"})
+
+SHAPES = frozenset({"reshape", "view", "_unsafe_view", "unsqueeze", "squeeze", "clone", "contiguous", "flatten"})
+"""They keep what lies along the last dimension where its size stays."""
+
+
+def join_biases(graph: fx.Graph) -> None:
+    """Rewrite, in place, each product with a weight whose only reader adds a bias of one number a neuron.
+
+    Between the two, values may change their shape as long as the neurons stay the last dimension. Where anything is
+    unclear, nothing changes.
+    """
+    fixed = _independent(graph)
+    for node in list(graph.nodes):
+        if operation(node) in PRODUCTS and _weight(node, fixed) is not None:
+            values = _added(node)
+            bias = None if values is None else _bias(values, fixed)
+            if values is not None and bias is not None:
+                _join(graph, node, values, bias)
+
+
+def _independent(graph: fx.Graph) -> set[fx.Node]:
+    """Tensors that parameters and constants alone make."""
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        calls = node.op == "call_function" and node.all_input_nodes
+        if node.op == "get_attr" or (calls and all(operand in found for operand in node.all_input_nodes)):
+            found.add(node)
+    return found
+
+
+def _weight(node: fx.Node, fixed: set[fx.Node]) -> fx.Node | None:
+    """The second factor, where it is a matrix of parameters, the first is not made of them, and there is no bias."""
+    if len(node.args) < 2 or (len(node.args) > 2 and node.args[2] is not None) or node.kwargs:
+        return None
+    values, weight = node.args[:2]
+    if not isinstance(values, fx.Node) or not isinstance(weight, fx.Node) or weight not in fixed or values in fixed:
+        return None
+    return weight if len(_shape(weight)) == 2 else None
+
+
+def _added(product: fx.Node) -> fx.Node | None:
+    """The product as the addition that alone reads it takes it, perhaps in another shape with the same last dimension.
+
+    None where something else reads it.
+    """
+    node = product
+    while len(node.users) == 1:
+        (reader,) = node.users
+        if operation(reader) == "add":
+            return node if reader.args.count(node) == 1 and reader.kwargs.get("alpha", 1) == 1 else None
+        if operation(reader) not in SHAPES or reader.args[0] is not node or _shape(reader)[-1:] != _shape(node)[-1:]:
+            return None
+        node = reader
+    return None
+
+
+def _bias(values: fx.Node, fixed: set[fx.Node]) -> fx.Node | None:
+    """The other operand of the addition, where it holds one number for each neuron and changes no shape."""
+    (addition,) = values.users
+    others = [operand for operand in addition.args if isinstance(operand, fx.Node) and operand in fixed]
+    shape, neurons = _shape(others[0]) if len(others) == 1 else (), _shape(values)[-1:]
+    dtypes = {_dtype(node) for node in (values, addition, *others)}
+    if not shape or shape[-1:] != neurons or len(dtypes) > 1 or len(shape) > len(_shape(values)):
+        return None
+    return others[0] if all(size == 1 for size in shape[:-1]) else None
+
+
+def _join(graph: fx.Graph, product: fx.Node, values: fx.Node, bias: fx.Node) -> None:
+    operand, weight = product.args[:2]
+    (addition,) = values.users
+    bias = _plain(bias)
+    for needed in _behind(bias, product):
+        product.prepend(needed)
+    with graph.inserting_before(product):
+        if len(_shape(bias)) > 1:
+            bias = graph.call_function(torch.ops.aten.reshape.default, (bias, [-1]))
+        if operation(product) != "linear":
+            weight = _turned(graph, weight)
+        joined = graph.call_function(torch.ops.aten.linear.default, (operand, weight, bias))
+    joined.meta = dict(product.meta)
+    addition.replace_all_uses_with(values)
+    graph.erase_node(addition)
+    product.replace_all_uses_with(joined)
+    graph.erase_node(product)
+
+
+def _turned(graph: fx.Graph, weight: Any) -> fx.Node:
+    """The factor [in, out] as a linear operation takes it, [out, in]."""
+    if operation(weight) == "t" and isinstance(weight.args[0], fx.Node):
+        return weight.args[0]
+    turned = graph.call_function(torch.ops.aten.t.default, (weight,))
+    turned.meta = {"val": weight.meta["val"].t()} if isinstance(weight.meta.get("val"), Tensor) else {}
+    return turned
+
+
+def _plain(bias: fx.Node) -> fx.Node:
+    """The bias without a multiplication by one."""
+    while operation(bias) == "mul" and bias.args[1] == 1 and isinstance(bias.args[0], fx.Node):
+        bias = bias.args[0]
+    return bias
+
+
+def _behind(node: fx.Node, place: fx.Node) -> Iterator[fx.Node]:
+    """What a value of constants is made of and does not yet stand before a place, in order."""
+    order = {one: position for position, one in enumerate(node.graph.nodes)}
+    waiting, found = [node], set()
+    while waiting:
+        one = waiting.pop()
+        if order[one] > order[place] and one not in found:
+            found.add(one)
+            waiting += one.all_input_nodes
+    yield from sorted(found, key=order.__getitem__)
+
+
+def _shape(node: fx.Node) -> tuple[Any, ...]:
+    value = node.meta.get("val")
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+def _dtype(node: fx.Node) -> Any:
+    value = node.meta.get("val")
+    return value.dtype if isinstance(value, Tensor) else None
