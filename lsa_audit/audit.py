@@ -47,6 +47,7 @@ from .stages import (
     make_bench,
     on_device,
     predict,
+    say_outputs,
 )
 from .statistics import Floats, estimate
 from .units import format_percent
@@ -130,6 +131,7 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
         attack_skips: tuple[Skipped, ...] = ()
         if model.conversion is not None and not model.differentiable:
             planned, attack_skips = without_gradients(planned, model.conversion.opaque)
+        say_outputs(model, progress)
         label_info = choose_labels(dataset, model.settled[1], profile.labels)
         with preserved(model.module), on_device(model.module, place.device):
             clock.enter("walk")

@@ -42,7 +42,7 @@ from .progress import Progress
 from .records import LabelInfo
 from .records.hardening import ChosenLayer, Hardening, Trainee, TrainingLog
 from .runtime import kernels, runtime
-from .stages import load, load_data, model_request, on_device
+from .stages import load, load_data, model_request, on_device, say_outputs
 from .writing import write_whole
 
 COMPARED_IMAGES = 100
@@ -197,6 +197,7 @@ def _load(subject: str, profile: Profile, wishes: Wishes, device: torch.device, 
     model, dataset = load(subject, training_profile)
     if not model.differentiable:
         raise ModelError(f"{model.name} runs in the runtime of its file, which cannot train", "give a torch model")
+    say_outputs(model, progress)
     labels = choose_labels(dataset, model.settled[1], "dataset")
     seed = wishes.recipe.seed
     if wishes.test is None:

@@ -84,6 +84,13 @@ class Profile(_Settings):
     input_size: str | None = Field(default=None, pattern=r"^\d+(x\d+){0,2}$", description="CxHxW")
     layout: InputLayout | None = Field(default=None, description="how the network wants an image")
     classes: int | None = Field(default=None, ge=2, description="that the model must have")
+    logits: str | None = Field(default=None, min_length=1, description="name or index of the output with the logits")
+    outputs_are: Literal["logits", "probabilities"] | None = Field(
+        default=None, description="where neither the graph nor the values tell"
+    )
+    label_offset: int | None = Field(
+        default=None, ge=-1000, le=1000, description="added to the labels; 1 for a background class 0 in the model"
+    )
     allow_code: bool = False
     trusted: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(
         default=(), description="sha256 of model files whose code may run"

@@ -16,13 +16,15 @@ from . import data, health, models
 from .attacks import ATTACKS
 from .attacks.base import Batch, Engine
 from .data.base import DataRequest, Dataset, InputSpec
+from .data.labels import shifted
 from .errors import ModelError, UsageError
 from .graph import taps
 from .graph.base import Graph
 from .graph.select import select
 from .judging import Bench, in_parts
 from .judging import verdicts as judge_run
-from .models.base import Model, Opaque, fit
+from .models.base import Model, Opaque, decided, fit
+from .models.deciding import VALUE_IMAGES
 from .models.pinning import changing, told
 from .models.request import ModelRequest
 from .models.seeding import seeded
@@ -82,7 +84,13 @@ def load(subject: Subject, profile: Profile, images: Images | None = None) -> tu
     """
     model = load_model(subject, profile)
     dataset = load_data(model, profile, images)
-    return _fitted(model, dataset.images(0, 2)), dataset
+    return _fitted(model, dataset.images(0, VALUE_IMAGES), dataset.classes), dataset
+
+
+def say_outputs(model: Model, progress: Progress) -> None:
+    """Tell what the outputs were taken for, where they are not simply logits."""
+    if model.outputs is not None and not model.outputs.plain:
+        progress.message(f"outputs: {model.outputs.sentence}")
 
 
 def load_data(model: Model, profile: Profile, images: Images | None = None) -> Dataset:
@@ -96,6 +104,11 @@ def load_data(model: Model, profile: Profile, images: Images | None = None) -> D
     """
     if isinstance(images, Dataset):
         return images
+    offset = model.label_offset if profile.label_offset is None else profile.label_offset
+    return shifted(_unshifted(model, profile, images), offset)
+
+
+def _unshifted(model: Model, profile: Profile, images: tuple[Any, Any] | None) -> Dataset:
     wanted = model.preprocessing
     spec = InputSpec(wanted.input_shape, wanted.channels, wanted.interpolation, wanted.crop_share)
     request = _data_request(profile)
@@ -123,9 +136,10 @@ def load_without_data(subject: Subject, profile: Profile) -> tuple[Model, Tensor
     return _fitted(model, images), images
 
 
-def _fitted(model: Model, images: Tensor) -> Model:
+def _fitted(model: Model, images: Tensor, classes: int | None = None) -> Model:
+    model = decided(model, classes)
     with preserved(model.module):
-        model = fit(model, images)
+        model = fit(model, images, classes)
         return _steady(model, images)
 
 
@@ -150,7 +164,14 @@ def load_model(subject: Subject, profile: Profile) -> Model:
     if isinstance(subject, torch.jit.ScriptModule):
         return models.from_script(subject, model_request("", profile))
     if isinstance(subject, nn.Module):
-        return models.from_module(subject, mean=profile.mean, std=profile.std, input_shape=_input_shape(profile))
+        return models.from_module(
+            subject,
+            mean=profile.mean,
+            std=profile.std,
+            input_shape=_input_shape(profile),
+            logits=profile.logits,
+            outputs_are=profile.outputs_are,
+        )
     try:
         subject.encode()
     except UnicodeEncodeError:
@@ -172,6 +193,9 @@ def model_request(subject: str, profile: Profile) -> ModelRequest:
         input_shape=_input_shape(profile),
         layout=profile.layout,
         classes=profile.classes,
+        logits=profile.logits,
+        outputs_are=profile.outputs_are,
+        label_offset=profile.label_offset,
         limits=profile.limits,
         allow_code=profile.allow_code,
         trusted=frozenset(profile.trusted),

@@ -46,6 +46,24 @@ Layout = Annotated[
     str | None, typer.Option(metavar="nchw|nhwc|flat", help="How the network wants an image.", rich_help_panel=MODEL)
 ]
 Classes = Annotated[int | None, typer.Option(help="Classes that the model must have.", rich_help_panel=MODEL)]
+Logits = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|INDEX", help="Output that holds the logits, where there are several.", rich_help_panel=MODEL
+    ),
+]
+OutputsAre = Annotated[
+    str | None,
+    typer.Option(
+        metavar="logits|probabilities", help="What the outputs are, where nothing tells.", rich_help_panel=MODEL
+    ),
+]
+LabelOffset = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Add N to the labels, e.g. 1 for a model with a background class 0.", rich_help_panel=MODEL
+    ),
+]
 AllowCode = Annotated[
     bool | None,
     typer.Option("--allow-code", help="Run code of the file that is not on the allow-list.", rich_help_panel=MODEL),

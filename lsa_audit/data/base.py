@@ -74,6 +74,7 @@ class Dataset:
         classes: size of the source's label set where it is known.
         class_names: entry i names label i; empty where unknown.
         largest_label: over the whole source, so that a subset does not hide labels that the model cannot have.
+        label_offset: what was added to the labels; None where nothing was said of it.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Dataset:
     classes: int | None
     class_names: tuple[str, ...]
     largest_label: int
+    label_offset: int | None = None
 
     def images(self, start: int, stop: int) -> Tensor:
         """Images start..stop-1 as float32 in [0, 1], [stop - start, C, H, W] or [stop - start, F], in new memory."""

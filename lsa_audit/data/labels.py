@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy
@@ -17,6 +18,8 @@ LabelMode = Literal["auto", "dataset", "self"]
 
 # Far above every label set, far below what int64 and the arithmetic on labels can hold.
 LABEL_LIMIT = 2**31
+
+IMAGENET = 1000
 
 
 def read_labels(values: NDArray[Any], where: str) -> tuple[Tensor, str]:
@@ -60,6 +63,35 @@ def contiguous_classes(labels: Tensor) -> int | None:
     return None
 
 
+def shifted(dataset: Dataset, offset: int | None) -> Dataset:
+    """The data with `offset` added to every label: by 1 where the model has a background class in front of them.
+
+    Args:
+        offset: 0 states that the labels are right as they are; None states nothing.
+
+    Raises:
+        DataError: a label would lie below 0.
+    """
+    if offset is None:
+        return dataset
+    labels = dataset.labels + offset
+    if len(labels) and int(labels.min()) < 0:
+        first = int((labels < 0).nonzero()[0, 0])
+        what = f"{dataset.name}: label {int(dataset.labels[first])} of image {dataset.image_ids[first]}"
+        raise DataError(f"{what} lies below 0 with --label-offset {offset}", "labels count from 0")
+    said = f"; {offset:+d} added to the labels" if offset else ""
+    names = ("",) * offset + dataset.class_names if offset > 0 else dataset.class_names[-offset:]
+    return replace(
+        dataset,
+        labels=labels,
+        classes=None if dataset.classes is None else max(1, dataset.classes + offset),
+        class_names=names if dataset.class_names else (),
+        largest_label=dataset.largest_label + offset,
+        interpretation=f"{dataset.interpretation}{said}",
+        label_offset=offset,
+    )
+
+
 def choose_labels(dataset: Dataset, classes: int, mode: LabelMode) -> LabelInfo:
     """Whether the audit runs against the dataset's labels or against the model's own clean predictions.
 
@@ -70,10 +102,11 @@ def choose_labels(dataset: Dataset, classes: int, mode: LabelMode) -> LabelInfo:
 
     Raises:
         DataError: the labels are to be used and one lies outside 0..K-1.
-        UsageError: another mode.
+        UsageError: another mode, or a model with one class more than the data and nothing that says where.
     """
     if mode == "self":
         return LabelInfo(source="self", reason="--labels self: the model's own clean predictions count as right")
+    _check_background(dataset, classes)
     if mode == "dataset":
         _check_range(dataset, classes)
         return LabelInfo(source="dataset", reason="--labels dataset: the data's labels count as right")
@@ -90,6 +123,18 @@ def choose_labels(dataset: Dataset, classes: int, mode: LabelMode) -> LabelInfo:
         "right; --labels dataset uses the data's labels"
     )
     return LabelInfo(source="self", reason=reason)
+
+
+def _check_background(dataset: Dataset, classes: int) -> None:
+    """Raises UsageError for one class more than the data has: it can be the first or the last, and labels shift."""
+    unknown = dataset.classes is None and classes == IMAGENET + 1 and dataset.largest_label < IMAGENET
+    one_more = dataset.classes is not None and dataset.classes > 1 and classes == dataset.classes + 1
+    if dataset.label_offset is None and (one_more or unknown):
+        known = IMAGENET if dataset.classes is None else dataset.classes
+        what = f"the model has {classes} classes and {dataset.name} {known}: label 0 can mean class 0 or, behind a "
+        raise UsageError(
+            f"{what}background class, class 1", "say which: --label-offset 0 or --label-offset 1 (or --labels self)"
+        )
 
 
 def _check_range(dataset: Dataset, classes: int, whole_source: bool = False) -> None:

@@ -30,6 +30,8 @@ def nonfinite_logits(record: AuditRecord) -> list[Finding]:
 
 def probabilities(record: AuditRecord) -> list[Finding]:
     """The model ends in a softmax or a log-softmax."""
+    if record.model.outputs is not None and record.model.outputs.logits in ("logarithm", "log-odds"):
+        return [_from_probabilities(record)]
     if record.health is None or record.health.outputs == "logits":
         return []
     if record.health.outputs == "log-probabilities":
@@ -44,6 +46,16 @@ def probabilities(record: AuditRecord) -> list[Finding]:
     )
     level: Level = "error" if at_stake(record) else "warning"
     return [health("probability-outputs", level, record.model.name, message)]
+
+
+def _from_probabilities(record: AuditRecord) -> Finding:
+    """Attacks work on a function of probabilities, as nothing in the graph could be taken off."""
+    message = (
+        "The model returns probabilities, and no sigmoid or softmax at its end could be removed. Attacks use "
+        "their logits, which have no gradient where float32 has rounded a probability to 0 or 1."
+    )
+    level: Level = "warning" if is_saturated(record) and at_stake(record) else "note"
+    return health("probability-outputs", level, record.model.name, message)
 
 
 def saturated(record: AuditRecord) -> list[Finding]:

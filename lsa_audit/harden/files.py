@@ -15,7 +15,8 @@ from torch import Tensor
 
 from .. import models
 from ..errors import ModelError, OutputError
-from ..models.base import Model, fit
+from ..models.base import Model, decided, fit
+from ..models.deciding import VALUE_IMAGES
 from ..models.parity import relative_difference
 from ..models.request import ModelRequest
 from ..models.saving import pack, reload_request
@@ -100,9 +101,9 @@ def _loaded_again(
         with tempfile.TemporaryDirectory(prefix="lsa-audit-") as folder:
             for file, content in contents.items():
                 (Path(folder) / file).write_bytes(content)
-            again = models.load(reload_request(request, Path(folder) / name))
+            again = decided(models.load(reload_request(request, Path(folder) / name)), model.classes)
             with preserved(again.module):
-                return name, contents, fit(again, images[:2].cpu())
+                return name, contents, fit(again, images[:VALUE_IMAGES].cpu(), model.classes)
     except OSError as error:
         what = f"the {made} model cannot be tried in the temporary folder: {error.strerror or error}"
         raise OutputError(what, "free space there, or name another one with TMPDIR") from None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
 from ..records import Conversion, ModelSource
-from .base import Model, PixelModel, Preprocessing, Reference
+from .base import Model, PixelModel, Preprocessing, Reference, Undecided
 from .checkpoint import restore
+from .deciding import NOTHING_KNOWN, Asked
 from .preprocessing import settle
 from .request import ModelRequest
 
@@ -26,7 +27,8 @@ class Built:
         metadata: the preprocessing that the weights state.
         classes: where it is known before a run.
         provenance: where input size, layout and class count came from, where the file says.
-        conversion, reference: see `Model`.
+        conversion, reference, undecided: see `Model`.
+        asked: what the loader knows of the outputs; the request's own wishes are added.
     """
 
     network: nn.Module
@@ -39,6 +41,8 @@ class Built:
     provenance: Mapping[str, str] = field(default_factory=dict)
     conversion: Conversion | None = None
     reference: Reference | None = None
+    asked: Asked = NOTHING_KNOWN
+    undecided: Undecided | None = None
 
 
 def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
@@ -68,6 +72,9 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
         wanted_classes=request.classes,
         conversion=built.conversion,
         reference=built.reference,
+        asked=replace(built.asked, logits=request.logits, outputs_are=request.outputs_are),
+        undecided=built.undecided,
+        label_offset=request.label_offset,
     )
 
 

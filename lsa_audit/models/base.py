@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
-from ..records import Conversion, InputLayout, ModelInfo, ModelSource
+from ..errors import AuditError, ModelError
+from ..records import Conversion, InputLayout, ModelInfo, ModelSource, OutputInfo
+from .deciding import NOTHING_KNOWN, Asked, settle
+from .finite import check_finite
+from .heads import Head
+from .outputs import Candidate, choose
 from .parity import PARITY_TOLERANCE, relative_difference
 from .pinning import Pin, pinned
 
@@ -86,10 +91,10 @@ class Opaque(nn.Module):
 
 class PixelModel(nn.Module):
     """Pixels in [0, 1] to logits [N, K]: normalises, lays the images out as the network wants them, calls the network,
-    and gives a single-logit head its second class.
+    and makes logits of what it returns (`heads.Head`).
 
-    A network with one output is a binary classifier on the logit of class 1; [0, z] has the same cross-entropy and the
-    same decision.
+    A network with one output is a binary classifier on the logit z of class 1; [-z / 2, z / 2] has the same
+    cross-entropy and the same decision.
     """
 
     mean: Tensor
@@ -102,19 +107,28 @@ class PixelModel(nn.Module):
         self.register_buffer("std", torch.tensor(preprocessing.std), persistent=False)
         self.layout = preprocessing.layout
         self.network_shape = preprocessing.network_shape
-        self.binary = False
+        self.head = Head()
         self.pins: tuple[Pin, ...] = ()
+
+    @property
+    def binary(self) -> bool:
+        """Whether the network has one score an image."""
+        return self.head.single
+
+    @binary.setter
+    def binary(self, single: bool) -> None:
+        self.head = replace(self.head, single=single)
 
     def forward(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] or [N, F] in [0, 1] -> logits [N, K]."""
         if self.pins and not self.training:
             with pinned(self.network, self.pins):
-                return self.complete(self.network(self.prepare(images)))
-        return self.complete(self.network(self.prepare(images)))
+                return self.head.run(self.network, self.prepare(images))
+        return self.head.run(self.network, self.prepare(images))
 
-    def complete(self, logits: Tensor) -> Tensor:
-        """What the network returned, with the second class of a single-logit head."""
-        return torch.cat([torch.zeros_like(logits), logits], dim=1) if self.binary else logits
+    def complete(self, output: Tensor) -> Tensor:
+        """The output of the network that is taken -> logits [N, K]."""
+        return self.head.complete(output)
 
     def prepare(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] or [N, F] in [0, 1] -> what the network takes."""
@@ -127,8 +141,16 @@ class PixelModel(nn.Module):
         return prepared if self.network_shape is None else prepared.reshape(-1, *self.network_shape)
 
 
-Reference = Callable[[Tensor], Tensor]
+Reference = Callable[[Tensor], Any]
 """The original program of a model file: what the network takes -> what it returns."""
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Outputs of a file among which only the data can tell, and what loads the file with one of them."""
+
+    candidates: tuple[Candidate, ...]
+    load: Callable[[str], Model]
 
 
 @dataclass(frozen=True)
@@ -159,6 +181,10 @@ class Model:
     provenance: Mapping[str, str] = field(default_factory=dict)
     conversion: Conversion | None = None
     reference: Reference | None = None
+    asked: Asked = NOTHING_KNOWN
+    undecided: Undecided | None = None
+    outputs: OutputInfo | None = None
+    label_offset: int | None = None
 
     @property
     def differentiable(self) -> bool:
@@ -177,24 +203,49 @@ class Model:
         return self.preprocessing.input_shape, self.classes
 
 
-def fit(model: Model, images: Tensor) -> Model:
-    """Run the model once on real images and settle what only a run can tell: input shape and class count.
+def decided(model: Model, classes: int | None) -> Model:
+    """The model with the output that holds its logits.
 
     Args:
-        images: [N, C, H, W] or [N, F] float32 in [0, 1], N >= 1.
-
-    Returns:
-        The model with `classes` and `preprocessing.input_shape` filled in (`module.binary` set for a single logit).
+        classes: of the data, where known.
 
     Raises:
-        ModelError: forward raised, the output is not a float [N, K], or a logit or a weight is not finite.
+        UndecidedError: several outputs can, and nothing tells which.
+
+    Cost: nothing, or loading the file once more.
     """
-    _check_weights(model)
+    if model.undecided is None:
+        return model
+    choice = choose(model.undecided.candidates, None, model.wanted_classes or classes, model.name)
+    chosen = model.undecided.load(choice.name)
+    return replace(chosen, asked=replace(chosen.asked, choice=choice))
+
+
+def fit(model: Model, images: Tensor, classes: int | None = None) -> Model:
+    """Run the model once on real images and settle what only a run can tell: input shape, class count, and how its
+    outputs become logits.
+
+    Args:
+        images: [N, C, H, W] or [N, F] float32 in [0, 1], N >= 1; two are enough but where only values can tell.
+        classes: of the data, where known; tells logits from other outputs.
+
+    Returns:
+        The model with `classes`, `outputs` and `preprocessing.input_shape` filled in (`module.head` settled).
+
+    Raises:
+        ModelError: forward raised, there are no scores [N, K], or a logit or a weight is not finite.
+        UsageError: nothing tells which output holds the logits, or what a single number an image means.
+    """
+    model = decided(model, classes)
+    check_finite(model.module.network, model.name)
     module = model.module
     home = next((parameter.device for parameter in module.parameters()), images.device)
+    module.to(home)
+    asked = replace(model.asked, classes=model.wanted_classes or classes)
     try:
-        with torch.no_grad():
-            logits = module.to(home)(images.to(home))
+        settled = settle(lambda some: module.network(module.prepare(some)), images.to(home), asked, model.name)
+    except AuditError:
+        raise
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
         shape = tuple(images.shape[1:])
@@ -202,35 +253,21 @@ def fit(model: Model, images: Tensor) -> Model:
             f"{model.name} failed in forward on images of shape {shape}: {reason}",
             "if the size is wrong, give --input-size CxHxW",
         ) from error
-    if (
-        not isinstance(logits, Tensor)
-        or logits.dim() != 2
-        or len(logits) != len(images)
-        or not logits.is_floating_point()
-    ):
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(
-            f"{model.name} returned {found} for {len(images)} images", "a classifier must return logits [N, K]"
-        )
-    if logits.shape[1] == 1:
-        module.binary = True
-    if not torch.isfinite(logits).all():
-        raise ModelError(
-            f"{model.name} returned NaN or infinite logits on clean images", "check the weights and --mean/--std"
-        )
-    classes = max(2, logits.shape[1])
-    if model.wanted_classes not in (None, classes):
+    module.head = settled.head
+    count = settled.logits.shape[1]
+    if model.wanted_classes not in (None, count):
         wanted = f"{model.wanted_classes} classes {model.provenance.get('classes', '')}".strip()
-        raise ModelError(f"{model.name} has {classes} classes, not {wanted}", "give the model's own number, or none")
+        raise ModelError(f"{model.name} has {count} classes, not {wanted}", "give the model's own number, or none")
     preprocessing = replace(model.preprocessing, input_shape=tuple(images.shape[1:]))
     compared = _compared(model, images.to(home))
     return replace(
         model,
-        classes=classes,
+        classes=count,
         preprocessing=preprocessing,
         provenance={"input size": "the data", "classes": "the model's own output", **model.provenance},
         conversion=compared,
         reference=None,
+        outputs=settled.info,
     )
 
 
@@ -243,8 +280,8 @@ def _compared(model: Model, images: Tensor) -> Conversion | None:
     if model.reference is None or model.conversion is None:
         return model.conversion
     with torch.no_grad():
-        taken = model.module.prepare(images)
-        expected, found = model.reference(taken), model.module.network(taken)
+        taken, head = model.module.prepare(images), model.module.head
+        expected, found = head.picked(model.reference(taken)), head.picked(model.module.network(taken))
     parity = relative_difference(found, expected)
     if not parity <= PARITY_TOLERANCE:
         what = (
@@ -280,6 +317,7 @@ def describe(model: Model) -> ModelInfo:
         input_layout=model.preprocessing.layout,
         provenance=dict(model.provenance),
         conversion=model.conversion,
+        outputs=model.outputs,
         notes=model.notes,
     )
 
@@ -295,9 +333,3 @@ def weights_sha256(network: nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _check_weights(model: Model) -> None:
-    for name, tensor in model.module.network.state_dict(keep_vars=True).items():
-        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ModelError(f"{model.name}: weight {name} holds NaN or infinite values", "give another checkpoint")

@@ -6,6 +6,7 @@ from torch import nn
 
 from ..errors import ModelError
 from .base import Model, PixelModel
+from .deciding import Asked, OutputsAre
 from .preprocessing import of_module, settle
 from .request import ModelRequest
 
@@ -17,17 +18,20 @@ def from_module(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     input_shape: tuple[int, ...] | None = None,
+    logits: str | None = None,
+    outputs_are: OutputsAre | None = None,
 ) -> Model:
     """The Model around the caller's own network, which is neither copied nor changed.
 
     The network keeps its training flags; whoever runs it does so inside `models.state.preserved`.
 
     Args:
-        network: images [N, C, H, W] or [N, F] to logits [N, K].
+        network: images [N, C, H, W] or [N, F] to logits or probabilities [N, K].
         name: for people and the record; the class name if None.
         mean, std: per channel or one number for all, on pixels in [0, 1]; None takes the network's `pretrained_cfg` or
             `default_cfg`, else the pixels go in unchanged.
         input_shape: (C, H, W) or (F,); None leaves it to the data.
+        logits, outputs_are: see `ModelRequest`.
 
     Raises:
         ModelError: not an nn.Module.
@@ -45,4 +49,5 @@ def from_module(
         weights="as given in memory",
         module=PixelModel(network, preprocessing),
         preprocessing=preprocessing,
+        asked=Asked(logits=logits, outputs_are=outputs_are),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ..limits import Limits
 from ..records import InputLayout
@@ -25,6 +26,9 @@ class ModelRequest:
         input_shape: (C, H, W) or (F,); None takes the model's own.
         layout: how the network wants an image; None takes the file's own.
         classes: that the model must have; None accepts what it has.
+        logits: name, or index counted from 0, of the output that holds the logits; None finds it.
+        outputs_are: `logits` or `probabilities`, where nothing else tells; None finds it.
+        label_offset: added to the data's labels (1 for a model with a background class 0); None: 0.
         limits: on the size of model files.
         allow_code: run operations and unpickle globals that are not on the allow-list.
         trusted: SHA-256 of files for which the same holds.
@@ -42,6 +46,9 @@ class ModelRequest:
     input_shape: tuple[int, ...] | None = None
     layout: InputLayout | None = None
     classes: int | None = None
+    logits: str | None = None
+    outputs_are: Literal["logits", "probabilities"] | None = None
+    label_offset: int | None = None
     limits: Limits = field(default_factory=Limits)
     allow_code: bool = False
     trusted: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""What a file `MODEL.yaml` beside a model file says of it: normalisation, input size, layout, classes, architecture."""
+"""What a file `MODEL.yaml` beside a model file says of it: normalisation, input size, layout, classes, outputs ..."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from .request import ModelRequest
 
 Number = TypeVar("Number", int, float)
 
-KEYS = "mean, std, input_size, layout, classes, arch"
+KEYS = "mean, std, input_size, layout, classes, logits, outputs_are, label_offset, arch"
+
+
+MOST_OFFSET = 1000
 
 
 def with_sidecar(request: ModelRequest) -> ModelRequest:
     """The request, completed by the sidecar of its model file where that exists; what the user says goes before it.
 
     Keys of the sidecar: `mean` and `std` (a number or a list), `input_size` ("CxHxW" or a list), `layout`, `classes`,
-    `arch` (a timm name; a factory is code and only the user may name one).
+    `logits` (name or index of an output), `outputs_are` (logits or probabilities), `label_offset`, `arch` (a timm name;
+    a factory is code and only the user may name one).
 
     Raises:
         ModelError: the sidecar is not a plain mapping, or holds an unknown key or a wrong value.
@@ -66,6 +70,24 @@ def _classes(value: Any) -> int:
     return count
 
 
+def _output(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise TypeError
+    return str(value)
+
+
+def _outputs_are(value: Any) -> str:
+    if value not in ("logits", "probabilities"):
+        raise ValueError
+    return str(value)
+
+
+def _offset(value: Any) -> int:
+    if type(value) is not int or abs(value) > MOST_OFFSET:
+        raise TypeError
+    return value
+
+
 def _arch(value: Any) -> str:
     if not isinstance(value, str) or ":" in value:
         raise ValueError
@@ -79,7 +101,14 @@ def _plain(kind: type[Number], value: Any) -> Number:
 
 
 def _form(key: str) -> str:
-    forms = {"input_size": "write CxHxW, e.g. 3x32x32", "layout": "write nchw, nhwc or flat", "arch": "a timm name"}
+    forms = {
+        "input_size": "write CxHxW, e.g. 3x32x32",
+        "layout": "write nchw, nhwc or flat",
+        "logits": "write the name or index of an output",
+        "outputs_are": "write logits or probabilities",
+        "label_offset": "write a whole number, e.g. 1",
+        "arch": "a timm name",
+    }
     return forms.get(key, "write a number, or a list of numbers")
 
 
@@ -89,5 +118,8 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "input_size": _shape,
     "layout": _layout,
     "classes": _classes,
+    "logits": _output,
+    "outputs_are": _outputs_are,
+    "label_offset": _offset,
     "arch": _arch,
 }

@@ -36,7 +36,19 @@ from .layers import (
 )
 from .neurons import Correlation, DropEffect, Neuron, NeuronClass, NeuronTable, Screening
 from .patching import PatchedGroup, PatchedLayer, PatchedNeurons, Patching
-from .subject import Conversion, DataInfo, InputLayout, LabelInfo, LabelSource, ModelInfo, ModelSource
+from .subject import (
+    Conversion,
+    DataInfo,
+    DecidedBy,
+    InputLayout,
+    LabelInfo,
+    LabelSource,
+    LogitsAre,
+    ModelInfo,
+    ModelSource,
+    OutputInfo,
+    OutputKind,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -49,6 +61,7 @@ __all__ = [
     "Conversion",
     "Correlation",
     "DataInfo",
+    "DecidedBy",
     "Distances",
     "DropEffect",
     "Environment",
@@ -69,6 +82,7 @@ __all__ = [
     "LayerKind",
     "LayerMeasure",
     "Level",
+    "LogitsAre",
     "ModelHealth",
     "ModelInfo",
     "ModelSource",
@@ -76,6 +90,8 @@ __all__ = [
     "NeuronClass",
     "NeuronTable",
     "Norm",
+    "OutputInfo",
+    "OutputKind",
     "PatchedGroup",
     "PatchedLayer",
     "PatchedNeurons",

@@ -13,6 +13,93 @@ ModelSource = Literal["builtin", "timm", "factory", "module", "torchscript", "ex
 InputLayout = Literal["nchw", "nhwc", "flat"]
 
 
+OutputKind = Literal[
+    "logits",
+    "sigmoids",
+    "softmax",
+    "log-sigmoids",
+    "log-softmax",
+    "labels",
+    "probabilities",
+    "independent-probabilities",
+    "log-probabilities",
+]
+DecidedBy = Literal["graph", "values", "user"]
+LogitsAre = Literal["unchanged", "peeled", "logarithm", "log-odds"]
+
+
+class OutputInfo(Record):
+    """What the model's outputs were taken for, and how they became logits."""
+
+    kind: OutputKind = Field(description="sigmoids, softmax ...: what makes them; probabilities ...: what values show")
+    decided_by: DecidedBy
+    logits: LogitsAre = Field(
+        description="peeled: what stands in front of the last activation; else a function of them"
+    )
+    columns: int = Field(description="scores an image; 1 is the score of class 1 of two")
+    images: int | None = Field(default=None, description="how many images the values were judged by")
+    output: str = Field(default="", description="name or index of the output that was taken, where there are several")
+    others: tuple[str, ...] = Field(default=(), description="the outputs that were not taken")
+    chosen_by: Literal["only", "name", "classes", "user"] = "only"
+    masked: tuple[int, ...] = Field(default=(), description="classes whose logit is -inf, so that they never win")
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is to be said: the only output, logits as they are."""
+        return self.kind == "logits" and self.decided_by != "user" and not self.others and not self.masked
+
+    @property
+    def sentence(self) -> str:
+        """All of it in words."""
+        several = "" if self.columns == 1 else f"{self.columns} "
+        one = self.columns == 1
+        what = {
+            "logits": "one logit an image, class 1 above 0" if one else "logits",
+            "sigmoids": "one sigmoid, class 1 above 0.5" if one else f"{several}sigmoids",
+            "softmax": "a softmax",
+            "log-sigmoids": "the logarithm of one sigmoid" if one else f"the logarithms of {several}sigmoids",
+            "log-softmax": "a log-softmax",
+            "labels": "class labels made by an argmax",
+            "probabilities": "probabilities (they sum to 1)",
+            "independent-probabilities": "one probability, class 1 above 0.5"
+            if one
+            else f"{several}values in [0, 1] that do not sum to 1",
+            "log-probabilities": "log-probabilities",
+        }[self.kind]
+        how = {
+            "graph": "seen in the graph",
+            "values": f"judged by their values on {self.images} images",
+            "user": "as --outputs-are says",
+        }[self.decided_by]
+        used = {
+            "unchanged": "; they differ from logits by one number an image and are used as they are"
+            if self.kind == "log-probabilities"
+            else "",
+            "peeled": f"; attacks and decisions use the {'logit' if one else 'logits'} in front of "
+            f"{'them' if self.kind in ('sigmoids', 'log-sigmoids', 'labels') and not one else 'it'}",
+            "logarithm": "; attacks use their logarithm, which cannot undo a rounding to 0",
+            "log-odds": "; attacks use log(p / (1 - p)), which cannot undo a rounding to 0 or 1",
+        }[self.logits]
+        return f"{what} ({how}){used}{self._choice()}{self._masked()}"
+
+    def _choice(self) -> str:
+        if not self.others:
+            return ""
+        why = {
+            "only": "only it can hold logits",
+            "name": "by its name",
+            "classes": "it has as many columns as there are classes",
+            "user": "as --logits says",
+        }[self.chosen_by]
+        return f"; of the outputs, {self.output} is taken ({why}), not {', '.join(self.others)}"
+
+    def _masked(self) -> str:
+        if not self.masked:
+            return ""
+        count = len(self.masked)
+        return f"; {count} {'class has a logit' if count == 1 else 'classes have logits'} of -inf and can never win"
+
+
 class Conversion(Record):
     """How a model file became the network that was audited, and whether that reproduces it."""
 
@@ -53,6 +140,7 @@ class ModelInfo(Record):
         default_factory=dict, description="where input size, layout and class count came from, in words"
     )
     conversion: Conversion | None = Field(default=None, description="for model files that carry their own graph")
+    outputs: OutputInfo | None = Field(default=None, description="what the outputs were taken for")
     notes: tuple[str, ...] = ()
 
 

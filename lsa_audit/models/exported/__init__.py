@@ -18,7 +18,8 @@ from ...errors import AuditError, ModelError, UnsafeError
 from ...records import Conversion, ModelSource
 from ..archives import Archive, check, sha256
 from ..assembly import Built, assemble
-from ..base import Model, Preprocessing
+from ..base import Model, Preprocessing, Undecided
+from ..deciding import Asked
 from ..request import ModelRequest
 from .arguments import EXPORT_HINT
 from .decoding import decode, in_evaluation
@@ -68,7 +69,7 @@ def _read(archive: Archive, request: ModelRequest, trusted: bool) -> tuple[Progr
         raise UnsafeError(what, "give the file that torch.export.save wrote, before it was compiled")
     member, model = program_member(archive)
     content = json.loads(archive.read(member, DESCRIPTION_BYTES))
-    program = decode(content, trusted)
+    program = decode(content, trusted, request.logits, request.classes)
     tensors = read_tensors(archive, model, request.limits, trusted)
     missing = [name for name in program.tensors.values() if name not in tensors]
     if missing:
@@ -118,10 +119,14 @@ def _model(request: ModelRequest, path: Path, digest: str, program: Program, ten
         architecture=program.architecture,
         weights="in the file",
         metadata=metadata,
-        classes=max(2, comparison.outputs),
+        classes=None if program.undecided else max(2, comparison.outputs),
         notes=tuple(notes),
         provenance={"input size": "the file", "layout": "the file"} if metadata.input_shape else {},
         conversion=conversion,
+        asked=Asked(choice=program.choice),
+        undecided=Undecided(program.undecided, lambda name: load(replace(request, logits=name)))
+        if program.undecided
+        else None,
     )
     return assemble(request, SOURCE, built)
 

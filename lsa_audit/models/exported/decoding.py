@@ -14,6 +14,7 @@ import torch
 from ...errors import ModelError, UnsafeError
 from ..allowed import ATEN
 from ..checked import CHECKED
+from ..outputs import Candidate, choose_or_wait
 from .arguments import DTYPES, EXPORT_HINT, read_argument
 from .program import Call, Input, Operation, Output, Program, with_lifetimes
 
@@ -78,16 +79,19 @@ TRAINING_FLAGS = {
 """Set where a network was exported in training mode."""
 
 
-def decode(content: Mapping[str, Any], trusted: bool) -> Program:
+def decode(content: Mapping[str, Any], trusted: bool, wanted: str | None = None, classes: int | None = None) -> Program:
     """The program that a file describes.
 
     Args:
         content: the JSON of the file's program.
         trusted: whether operations outside of the list may be called.
+        wanted: name or index of the output that holds the logits.
+        classes: as the user says.
 
     Raises:
         UnsafeError: an operation that is not on the list, or an object with code of its own.
-        ModelError: several inputs or outputs, control flow, or a newer version of the format.
+        UsageError: there is no such output.
+        ModelError: several inputs, no output that can be logits, control flow, or a newer version of the format.
         KeyError, TypeError, ValueError: the description is malformed.
     """
     version = int(content["schema_version"]["major"])
@@ -101,8 +105,10 @@ def decode(content: Mapping[str, Any], trusted: bool) -> Program:
     tensors, parameters, inputs = _inputs(signature["input_specs"])
     outputs = [spec["user_output"]["arg"] for spec in signature["output_specs"] if "user_output" in spec]
     _check_one(inputs, "input", "wrap it in a module that takes only the images")
-    _check_one(outputs, "output", "wrap it in a module that returns only the logits")
-    output = str(outputs[0]["as_tensor"]["name"])
+    known = graph["tensor_values"]
+    listed = [_candidate(entry["as_tensor"]["name"], known) for entry in outputs if "as_tensor" in entry]
+    choice, undecided = choose_or_wait(listed, wanted, classes, "the program")
+    output = choice.name
     operations = [_operation(node, trusted) for node in graph["nodes"] if _counts(node)]
     return Program(
         input=_input(inputs[0], graph["tensor_values"]),
@@ -113,7 +119,19 @@ def decode(content: Mapping[str, Any], trusted: bool) -> Program:
         modules=tuple(str(entry["fqn"]) for entry in described["module_call_graph"]),
         architecture=next((op.calls[0].kind for op in operations if op.calls and not op.calls[0].path), "unknown"),
         writer=_version(content),
+        choice=choice,
+        undecided=undecided,
     )
+
+
+def _candidate(name: str, metadata: Mapping[str, Any]) -> Candidate:
+    described = metadata[name]
+    sizes = [entry.get("as_int") for entry in described["sizes"]]
+    wide = [None if size is None else int(size) for size in sizes[1:] if size != 1]
+    texts = ["N", *("?" if size is None else str(size) for size in sizes[1:])]
+    floats = DTYPES[described["dtype"]].is_floating_point
+    able = floats and bool(sizes) and len(wide) <= 1
+    return Candidate(str(name), f"[{', '.join(texts)}]", next(iter(wide), 1) if able else None, able)
 
 
 def _version(content: Mapping[str, Any]) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ..outputs import ONLY, Candidate, Choice
+
 Values = dict[str, Any]
 """Tensors and numbers by the names that the file gives them."""
 
@@ -115,6 +117,7 @@ class Program:
         modules: paths of all modules of the original network.
         architecture: class name of the original network.
         writer: version of torch that wrote the file.
+        choice, undecided: the output that was taken; all of them, where only the data can tell which it is.
     """
 
     input: Input
@@ -125,6 +128,8 @@ class Program:
     modules: tuple[str, ...]
     architecture: str
     writer: str
+    choice: Choice = ONLY
+    undecided: tuple[Candidate, ...] = ()
 
 
 def run(program: Program, tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:

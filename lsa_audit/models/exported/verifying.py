@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
+from ..outputs import columns
 from ..parity import PARITY_TOLERANCE, relative_difference
 from ..static_batch import filled_groups
 from .batch import opened
@@ -51,7 +52,7 @@ def verified_network(program: Program, tensors: Mapping[str, Tensor], limit: int
         with torch.no_grad():
             parity = relative_difference(network.eval()(images), expected)
         if parity <= PARITY_TOLERANCE:
-            return network, Comparison(parity, len(images), expected.shape[1])
+            return network, Comparison(parity, len(images), columns(expected, len(images)) or 0)
     raise ModelError(
         f"the program differs by {parity:.1e} of the largest logit from itself at another batch size",
         OPEN_BATCH_HINT,
@@ -86,6 +87,6 @@ def _own_logits(program: Program, tensors: Mapping[str, Tensor], images: Tensor,
     with torch.no_grad():
         logits = [run(program, tensors, chosen) for chosen in filled_groups(images, group)]
     shape = tuple(logits[0].shape)
-    if len(shape) != 2 or shape[0] != group:
+    if columns(logits[0], group) is None:
         raise ModelError(f"the program returns {shape} for {group} images", "a classifier must return logits [N, K]")
     return torch.cat(logits)[: len(images)]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ...errors import ModelError, UsageError
 from ...records import Conversion
 from ..assembly import Built, assemble
-from ..base import Model, Preprocessing, Reference
+from ..base import Model, Preprocessing, Reference, Undecided
+from ..deciding import Asked
 from ..request import ModelRequest
 from ..static_batch import FixedBatch
 from .black_box import BlackBox
@@ -22,7 +23,6 @@ from .reading import Source, read
 from .runtime import Comparison, Program, compare
 
 COMPARED_IMAGES = 2
-SOFTMAX_NOTE = "the file ends in a Softmax: its outputs are probabilities, whose gradients fade where the model is sure"
 
 
 def load(request: ModelRequest) -> Model:
@@ -40,7 +40,8 @@ def load(request: ModelRequest) -> Model:
     """
     if request.checkpoint is not None:
         raise UsageError(f"{Path(request.spec).name} carries its own weights", "leave --checkpoint out")
-    source = read(Path(request.spec), request.limits)
+    as_they_are = request.outputs_are == "logits"
+    source = read(Path(request.spec), request.limits, request.logits, request.classes, keep_head=as_they_are)
     taken = take(source, request)
     try:
         imported = import_graph(source.proto, source.name)
@@ -63,7 +64,8 @@ def load(request: ModelRequest) -> Model:
         static_batch=source.batch,
         straight_through=imported.straight_through,
     )
-    return assemble(request, "onnx", _built(source, taken, network, conversion, imported.notes, reference))
+    built = _built(source, taken, network, conversion, imported.notes, reference)
+    return assemble(request, "onnx", _with_outputs(built, source, request))
 
 
 def _black_box(request: ModelRequest, source: Source, taken: Taken, because: tuple[str, ...]) -> Model:
@@ -80,7 +82,17 @@ def _black_box(request: ModelRequest, source: Source, taken: Taken, because: tup
         static_batch=source.batch,
         opaque=because,
     )
-    return assemble(request, "onnx", _built(source, taken, network, conversion, (), None))
+    built = _built(source, taken, network, conversion, (), None)
+    return assemble(request, "onnx", _with_outputs(built, source, request))
+
+
+def _with_outputs(built: Built, source: Source, request: ModelRequest) -> Built:
+    """What the file shows of its outputs."""
+    asked = Asked(peeled=source.activation, maker=source.maker, choice=source.choice)
+    if not source.undecided:
+        return replace(built, asked=asked)
+    undecided = Undecided(source.undecided, lambda name: load(replace(request, logits=name)))
+    return replace(built, asked=asked, undecided=undecided, classes=None)
 
 
 def _built(
@@ -94,7 +106,7 @@ def _built(
     provenance = {"layout": taken.origin}
     if None not in source.input_shape:
         provenance["input size"] = "the file"
-    if source.classes is not None:
+    if source.classes is not None and not source.undecided:
         provenance["classes"] = "the file"
     return Built(
         network=network,
@@ -107,8 +119,8 @@ def _built(
             network_shape=taken.network_shape,
             channels=taken.channels,
         ),
-        classes=source.classes,
-        notes=(*notes, SOFTMAX_NOTE) if _ends_in_softmax(source) else notes,
+        classes=source.classes and max(2, source.classes),
+        notes=notes,
         provenance=provenance,
         conversion=conversion,
         reference=reference,
@@ -142,7 +154,3 @@ def _compare(
         return program(images.cpu())[source.output_name].to(images.device)
 
     return Comparison(program.name, None, "", close=True), reference
-
-
-def _ends_in_softmax(source: Source) -> bool:
-    return any(node.op_type == "Softmax" and source.output_name in node.output for node in source.proto.graph.node)

@@ -15,7 +15,10 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, checker, i
 from ...errors import ModelError, UnsafeError
 from ...limits import Limits
 from ..archives import opened
+from ..outputs import ONLY, Candidate, Choice
+from ..peeling import Activation
 from ..protobuf import has_more_parts
+from .head import cut_head, take_output
 from .order import in_order
 from .tensors import BITS, LIMIT_HINT, every_graph, settle
 
@@ -44,6 +47,9 @@ class Source:
         opset: of the operations that ONNX itself defines.
         producer: what wrote the file, or empty.
         compact: whether the whole fits into one message of 2 GiB, as onnxruntime wants it.
+        activation: what stood behind the logits in the file and is left out.
+        maker: the operation that makes them; `linear` where it has no bounds.
+        choice, undecided: the output that was taken; all of them, where only the data can tell which it is.
     """
 
     name: str
@@ -59,6 +65,10 @@ class Source:
     opset: int
     producer: str
     compact: bool
+    activation: Activation | None = None
+    maker: str = ""
+    choice: Choice = ONLY
+    undecided: tuple[Candidate, ...] = ()
 
     @property
     def format(self) -> str:
@@ -70,20 +80,28 @@ MAX_PARTS = 1_000_000
 """Messages, texts and blocks of data: a large network has some ten thousand, and each takes memory."""
 
 
-def read(path: Path, limits: Limits) -> Source:
+def read(
+    path: Path, limits: Limits, wanted: str | None = None, classes: int | None = None, *, keep_head: bool = False
+) -> Source:
     """The file, once everything that it claims has been verified.
+
+    Args:
+        wanted: name or index of the output that holds the logits.
+        classes: as the user says.
+        keep_head: leave a last sigmoid or softmax on.
 
     Raises:
         UnsafeError: above a limit, sizes that are not true, or external data outside the model's folder.
         ModelError: missing, damaged, broken, or not a classifier of one batch of images.
+        UsageError: there is no such output.
     """
     proto, digest = _parse(path, limits)
     opset = _opset(proto, path)
     compact = settle(proto, path, limits) < PROTOBUF_BYTES
     images = _image_input(proto, path)
-    logits = _logits_output(proto, path)
+    taken = take_output(proto, path.name, wanted, classes)
     del proto.graph.output[:]
-    proto.graph.output.append(logits)
+    proto.graph.output.append(taken.value)
     _sort(proto, path)
     if compact:
         _check(proto, path)
@@ -92,22 +110,26 @@ def read(path: Path, limits: Limits) -> Source:
         _check_values(proto, path, limits)
     elif proto.functions:
         raise ModelError(f"{path.name} has functions and more than 2 GiB of weights", "inline the functions")
+    cut = cut_head(proto, keep_head)
     batch, *shape = _dims(images)
-    outputs = _dims(logits)
     return Source(
         name=path.name,
         sha256=digest,
         proto=proto,
         input_name=images.name,
-        output_name=logits.name,
+        output_name=proto.graph.output[0].name,
         dtype=FLOATS[images.type.tensor_type.elem_type],
         half=any(tensor.data_type in HALVES for tensor in proto.graph.initializer),
         batch=batch,
         input_shape=tuple(shape),
-        classes=outputs[-1] if len(outputs) == 2 else None,
+        classes=taken.classes,
         opset=opset,
         producer=" ".join(f"{proto.producer_name} {proto.producer_version}".split())[:60],
         compact=compact,
+        activation="argmax" if taken.argmax else cut.activation,
+        maker=cut.maker,
+        choice=taken.choice,
+        undecided=taken.undecided,
     )
 
 
@@ -192,30 +214,6 @@ def _image_input(proto: ModelProto, path: Path) -> ValueInfoProto:
     if len(kind.shape.dim) < 2:
         raise ModelError(f"{path.name}: input {inputs[0].name} has no batch dimension", "export it as [N, ...]")
     return inputs[0]
-
-
-def _logits_output(proto: ModelProto, path: Path) -> ValueInfoProto:
-    """The one output that can be logits [N, K]; among several the one of that name.
-
-    Raises:
-        ModelError: there is none, or nothing tells which.
-    """
-    outputs: list[ValueInfoProto] = [value for value in proto.graph.output if _may_be_logits(value)]
-    if len(outputs) > 1:
-        outputs = [value for value in outputs if "logits" in value.name.lower()] or outputs
-    if not outputs:
-        raise ModelError(f"{path.name} has no output of logits [N, K]", "a classifier returns one row an image")
-    if len(outputs) > 1:
-        names = ", ".join(value.name for value in outputs[:4])
-        raise ModelError(f"{path.name} has several outputs that can be logits ({names})", "keep one of them")
-    return outputs[0]
-
-
-def _may_be_logits(value: ValueInfoProto) -> bool:
-    kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type"):
-        return not value.type.WhichOneof("value")
-    return kind.elem_type in (0, *FLOATS) and (not kind.HasField("shape") or len(kind.shape.dim) == 2)
 
 
 def _sort(proto: ModelProto, path: Path) -> None:

@@ -119,6 +119,9 @@ def _sidecar(request: ModelRequest, arch: str | None) -> str | None:
         "input_size": request.input_shape and list(request.input_shape),
         "layout": request.layout,
         "classes": request.classes,
+        "logits": request.logits,
+        "outputs_are": request.outputs_are,
+        "label_offset": request.label_offset,
         "arch": arch if arch and ":" not in arch else None,
     }
     values = {key: value for key, value in said.items() if value is not None}

@@ -14,8 +14,8 @@ from ...records import Conversion, ModelSource
 from .. import archives
 from ..assembly import Built, assemble
 from ..base import Model
+from ..outputs import named
 from ..request import ModelRequest
-from .classifier import logits_of
 from .compiler import Library, compile_all
 from .inspection import AGAIN_HINT, inspect, inspect_graphs
 from .objects import Scripted
@@ -52,15 +52,16 @@ def load(request: ModelRequest) -> Model:
     network = rebuild(script, library)
     forward = script._get_method("forward")
 
-    def reference(images: Tensor) -> Tensor:
-        return logits_of(forward(images.cpu())).to(images.device)
+    def reference(images: Tensor) -> Tensor | dict[str, Tensor]:
+        returned = {name: value.to(images.device) for name, value in named(forward(images.cpu())).items()}
+        return returned[""] if "" in returned else returned
 
     built = Built(
         network=network,
         name=path.name,
         architecture=type(network).__name__,
         weights="in the file",
-        notes=tuple(_notes(script, trained)),
+        notes=tuple(_notes(trained)),
         conversion=Conversion(
             file=path.name,
             sha256=digest,
@@ -109,12 +110,9 @@ def _stop_training(script: Any) -> bool:
     return bool(training)
 
 
-def _notes(script: Any, trained: bool) -> Iterator[str]:
+def _notes(trained: bool) -> Iterator[str]:
     if trained:
         yield "the file was saved in training mode; it is audited in eval mode"
-    (returned,) = script._get_method("forward").schema.returns
-    if str(returned.type) != "Tensor":
-        yield f"the model returns {returned.type}; its first tensor [N, K] is taken for the logits"
 
 
 def _origin(functions: Sequence[Any], network: nn.Module) -> str:

@@ -1,55 +1,25 @@
-"""The outermost module of a rebuilt file: images in, logits out."""
+"""The outermost module of a rebuilt file: images in, whatever the file returns out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from ...errors import ModelError
 from .objects import Scripted
 from .operations import Place
 from .program import Program
 
-LOGITS = ("logits", "out", "output")
-"""Entries of a dictionary that are taken before all others."""
-
 
 class Classifier(Scripted):
-    """A Scripted module that tells its programs where they run, and returns logits only."""
+    """A Scripted module that tells its programs where they run."""
 
     def __init__(self, programs: Mapping[str, Program], place: Place) -> None:
         super().__init__(programs)
         self._place = place
 
-    def forward(self, images: Tensor) -> Tensor:
-        """images as the file takes them -> logits [N, K]."""
+    def forward(self, images: Tensor) -> Any:
+        """images as the file takes them -> what the file returns."""
         self._place.device = images.device
-        return logits_of(super().forward(images))
-
-
-def logits_of(output: Any) -> Tensor:
-    """The logits among what a model returns: the first float tensor [N, K], of a dictionary an entry named so.
-
-    Raises:
-        ModelError: there is none.
-    """
-    if isinstance(output, Tensor):
-        return output
-    found = next((tensor for tensor in _tensors(output) if tensor.dim() == 2 and tensor.is_floating_point()), None)
-    if found is None:
-        what = f"the model returns a {type(output).__name__} without a tensor [N, K]"
-        raise ModelError(what, "export it so that it returns its logits")
-    return found
-
-
-def _tensors(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, dict):
-        for name in sorted(output, key=lambda name: name not in LOGITS):
-            yield from _tensors(output[name])
-    elif isinstance(output, tuple | list):
-        for entry in output:
-            yield from _tensors(entry)
+        return super().forward(images)

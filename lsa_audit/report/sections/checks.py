@@ -49,7 +49,7 @@ def _random_outputs(record: AuditRecord) -> Iterator[Seen]:
 
 def _probability_outputs(record: AuditRecord) -> Iterator[Seen]:
     if record.health is not None:
-        yield Seen("", record.health.outputs)
+        yield Seen("", record.health.outputs if record.model.outputs is None else record.model.outputs.sentence)
 
 
 def _saturated(record: AuditRecord) -> Iterator[Seen]:

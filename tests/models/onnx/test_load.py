@@ -16,7 +16,7 @@ from torch import Tensor
 from lsa_audit.errors import ModelError, UnsafeError, UsageError
 from lsa_audit.limits import Limits
 from lsa_audit.models import ModelRequest, fit
-from lsa_audit.models.onnx import SOFTMAX_NOTE, load
+from lsa_audit.models.onnx import load
 from lsa_audit.models.onnx.black_box import BlackBox
 
 from .model_files import cnn, counting, linear, model, save, tensor
@@ -179,14 +179,6 @@ def test_rounding_and_an_open_size_need_the_size(tmp_path):
     with pytest.raises(UsageError, match="--input-size"):
         load(request(quantised(("n", 3, None, None)), tmp_path))
     assert load(request(quantised(("n", 3, None, None)), tmp_path, input_shape=(3, 8, 8))).conversion.parity < 1e-6
-
-
-def test_a_softmax_at_the_end_is_noted(tmp_path):
-    proto = cnn()
-    proto.graph.node[3].output[0] = "scores"
-    proto.graph.node.append(helper.make_node("Softmax", ["scores"], ["logits"], name="/Softmax"))
-    assert SOFTMAX_NOTE in load(request(proto, tmp_path)).notes
-    assert SOFTMAX_NOTE not in load(request(cnn(), tmp_path)).notes
 
 
 def test_a_wrong_conversion_is_not_used(tmp_path, monkeypatch):

@@ -51,8 +51,15 @@ def test_of_several_outputs_the_logits_stay(tmp_path: Path) -> None:
     proto.graph.output.insert(0, value("r", ("n", 4, 6, 6)))
     assert [output.name for output in read(save(proto, tmp_path), LIMITS).proto.graph.output] == ["logits"]
     proto.graph.output[2].name = proto.graph.node[3].output[0] = "out"
-    with pytest.raises(ModelError, match=r"several outputs that can be logits \(f, out\)"):
-        read(save(proto, tmp_path), LIMITS)
+    undecided = read(save(proto, tmp_path), LIMITS)
+    assert [(entry.name, entry.classes, entry.able) for entry in undecided.undecided] == [
+        ("r", None, False),
+        ("f", 144, True),
+        ("out", 3, True),
+    ]
+    for wanted, classes in (("out", None), ("2", None), (None, 3)):
+        chosen = read(save(proto, tmp_path), LIMITS, wanted, classes)
+        assert (chosen.output_name, chosen.undecided) == ("out", ())
 
 
 def test_nodes_come_in_the_order_of_execution(tmp_path: Path) -> None:

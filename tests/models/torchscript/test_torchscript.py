@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lsa_audit.errors import ModelError
 from lsa_audit.graph.walker import walk
 from lsa_audit.models.base import fit
+from lsa_audit.models.outputs import UndecidedError
 from lsa_audit.models.request import ModelRequest
 from lsa_audit.models.torchscript import load
 
@@ -134,39 +135,41 @@ def test_a_script_with_python_values_computes_the_same(tmp_path: Path):
     network = randomise(Values())
     model = loaded(network, "scripted", tmp_path)
     images = images_for(network, 4).requires_grad_()
-    found, expected = model.module.network(images), network(images)["logits"]
+    found, expected = model.module.network(images)["logits"], network(images)["logits"]
     assert close(found, expected)
     gradients = torch.autograd.grad(found.sum(), images), torch.autograd.grad(expected.sum(), images)
     assert torch.allclose(*(one for (one,) in gradients), rtol=1e-5)
-    assert model.notes == ("the model returns Dict[str, Tensor]; its first tensor [N, K] is taken for the logits",)
 
 
 def test_an_entry_named_logits_goes_before_others(tmp_path: Path):
     network = randomise(Values())
-    found = loaded(network, "scripted", tmp_path).module.network(images_for(network, 2))
-    assert close(found, network(images_for(network, 2))["logits"])
+    model = fit(loaded(network, "scripted", tmp_path), images_for(network, 2))
+    assert close(model.module(images_for(network, 2)), network(images_for(network, 2))["logits"])
 
 
-def test_the_first_table_of_a_tuple_is_taken(tmp_path: Path):
+def test_of_a_tuple_the_output_with_as_many_columns_as_classes_is_taken(tmp_path: Path):
     network = randomise(Pair())
-    model = fit(loaded(network, "traced", tmp_path), images_for(network, 3))
-    assert model.classes == 3
-    assert "its first tensor [N, K]" in model.notes[0]
+    images = images_for(network, 3)
+    model = fit(loaded(network, "traced", tmp_path), images, classes=3)
+    assert close(model.module(images), network(images)[1])
+    assert (model.outputs.output, model.outputs.others, model.outputs.chosen_by) == ("1", ("0",), "classes")
+    with pytest.raises(UndecidedError, match=r"0 \[N, 4, 1, 1\], 1 \[N, 3\]; give --logits"):
+        fit(loaded(network, "traced", tmp_path), images)
 
 
 def test_weights_in_a_list_are_the_parameters_themselves(tmp_path: Path):
     network = randomise(Values())
     module = loaded(network, "scripted", tmp_path).module.network
     images = images_for(network, 2)
-    before = module(images)
+    before = module(images)["logits"]
     with torch.no_grad():
         for one in (network, module):
             one.fc.weight.mul_(2)
             one.load_state_dict({name: value.clone() for name, value in one.state_dict().items()})
-    assert not close(module(images), before)
-    assert close(module(images), network(images)["logits"])
+    assert not close(module(images)["logits"], before)
+    assert close(module(images)["logits"], network(images)["logits"])
     moved = module.double()
-    assert moved(images.double()).dtype == torch.float64
+    assert moved(images.double())["logits"].dtype == torch.float64
 
 
 def test_a_table_that_a_forward_keeps_does_not_hide_its_parameter(tmp_path: Path):

@@ -1,0 +1,26 @@
+"""Weights that are no numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError
+
+
+def check_finite(network: nn.Module, name: str) -> None:
+    """Refuse weights that are NaN or infinite; the masks that networks keep in buffers may hold -inf.
+
+    Args:
+        name: of the model, for the message.
+
+    Raises:
+        ModelError: names the weight.
+    """
+    parameters = {own for own, _ in network.named_parameters(remove_duplicate=False)}
+    for own, tensor in network.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            continue
+        finite = torch.isfinite(tensor)
+        if not finite.all() and (own in parameters or not (finite | torch.isneginf(tensor)).all()):
+            raise ModelError(f"{name}: weight {own} holds NaN or infinite values", "give another checkpoint")
