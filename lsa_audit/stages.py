@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from . import data, health, models
 from .attacks import ATTACKS
 from .attacks.base import Batch, Engine
+from .data import order
 from .data.base import DataRequest, Dataset, InputSpec
 from .errors import UsageError
 from .graph import taps
@@ -79,19 +80,25 @@ def load(subject: Subject, profile: Profile, images: Images | None = None) -> tu
         AuditError: either cannot be loaded, or they do not fit.
     """
     model = load_model(subject, profile)
-    dataset = load_data(model, profile, images)
-    return _fitted(model, dataset.images(0, 2)), dataset
+    dataset = _read_data(model, profile, images)
+    fitted = _fitted(model, dataset.images(0, 2))
+    return fitted, _settled(dataset, fitted, profile)
 
 
-def load_data(model: Model, profile: Profile, images: Images | None = None) -> Dataset:
-    """The data in the shape that the model wants.
-
-    Args:
-        images: instead of `profile.data`.
+def load_data(model: Model, profile: Profile) -> Dataset:
+    """The data in the shape that a model wants which has run once, with labels that count its classes.
 
     Raises:
         AuditError: they cannot be loaded, or do not fit.
     """
+    return _settled(_read_data(model, profile), model, profile)
+
+
+def _settled(dataset: Dataset, model: Model, profile: Profile) -> Dataset:
+    return order.settle(dataset, model.settled[1], profile.labels, profile.class_order, model.class_names)
+
+
+def _read_data(model: Model, profile: Profile, images: Images | None = None) -> Dataset:
     if isinstance(images, Dataset):
         return images
     wanted = model.preprocessing
@@ -173,6 +180,7 @@ def _data_request(profile: Profile) -> DataRequest:
         seed=profile.seed,
         root=Path(profile.data_root) if profile.data_root else None,
         offline=profile.offline,
+        class_order=profile.class_order,
     )
 
 

@@ -68,6 +68,7 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
         wanted_classes=request.classes,
         conversion=built.conversion,
         reference=built.reference,
+        class_names=request.class_names or (),
     )
 
 

@@ -139,6 +139,7 @@ class Model:
         conversion: for files that carry their own graph.
         reference: the file's own program, to compare the network with at the first run; None where there is none, or
             where the loader has compared already.
+        class_names: entry i names class i, where the owner of the model says it; empty otherwise.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Model:
     provenance: Mapping[str, str] = field(default_factory=dict)
     conversion: Conversion | None = None
     reference: Reference | None = None
+    class_names: tuple[str, ...] = ()
 
     @property
     def differentiable(self) -> bool:

@@ -25,6 +25,7 @@ class ModelRequest:
         input_shape: (C, H, W) or (F,); None takes the model's own.
         layout: how the network wants an image; None takes the file's own.
         classes: that the model must have; None accepts what it has.
+        class_names: of the model, in its order, where a sidecar says them.
         limits: on the size of model files.
         allow_code: run operations and unpickle globals that are not on the allow-list.
         trusted: SHA-256 of files for which the same holds.
@@ -42,6 +43,7 @@ class ModelRequest:
     input_shape: tuple[int, ...] | None = None
     layout: InputLayout | None = None
     classes: int | None = None
+    class_names: tuple[str, ...] | None = None
     limits: Limits = field(default_factory=Limits)
     allow_code: bool = False
     trusted: frozenset[str] = frozenset()

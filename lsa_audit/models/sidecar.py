@@ -14,14 +14,15 @@ from .request import ModelRequest
 
 Number = TypeVar("Number", int, float)
 
-KEYS = "mean, std, input_size, layout, classes, arch"
+KEYS = "mean, std, input_size, layout, classes, class_names, arch"
 
 
 def with_sidecar(request: ModelRequest) -> ModelRequest:
     """The request, completed by the sidecar of its model file where that exists; what the user says goes before it.
 
     Keys of the sidecar: `mean` and `std` (a number or a list), `input_size` ("CxHxW" or a list), `layout`, `classes`,
-    `arch` (a timm name; a factory is code and only the user may name one).
+    `class_names` (a list, in the model's order), `arch` (a timm name; a factory is code and only the user may name
+    one).
 
     Raises:
         ModelError: the sidecar is not a plain mapping, or holds an unknown key or a wrong value.
@@ -66,6 +67,14 @@ def _classes(value: Any) -> int:
     return count
 
 
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError
+    if len(set(value)) < len(value):
+        raise ValueError
+    return tuple(value)
+
+
 def _arch(value: Any) -> str:
     if not isinstance(value, str) or ":" in value:
         raise ValueError
@@ -80,6 +89,7 @@ def _plain(kind: type[Number], value: Any) -> Number:
 
 def _form(key: str) -> str:
     forms = {"input_size": "write CxHxW, e.g. 3x32x32", "layout": "write nchw, nhwc or flat", "arch": "a timm name"}
+    forms["class_names"] = "write a list of different names, in quotes where they are numbers"
     return forms.get(key, "write a number, or a list of numbers")
 
 
@@ -89,5 +99,6 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "input_size": _shape,
     "layout": _layout,
     "classes": _classes,
+    "class_names": _names,
     "arch": _arch,
 }

@@ -119,6 +119,7 @@ def _sidecar(request: ModelRequest, arch: str | None) -> str | None:
         "input_size": request.input_shape and list(request.input_shape),
         "layout": request.layout,
         "classes": request.classes,
+        "class_names": request.class_names and list(request.class_names),
         "arch": arch if arch and ":" not in arch else None,
     }
     values = {key: value for key, value in said.items() if value is not None}
