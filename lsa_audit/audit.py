@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from . import __version__
 from .attacks import ATTACKS
 from .clock import Clock
-from .data.base import Dataset, digests
+from .data.base import Dataset, digests, remarks
 from .data.base import describe as describe_data
 from .data.labels import choose_labels
 from .findings import find_all
@@ -128,6 +128,8 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
     with torch.inference_mode(False), runtime(profile.device, profile.threads) as place:
         progress.stage("load", 0)
         model, dataset = load(subject, profile, images)
+        for remark in remarks(dataset):
+            progress.message(remark)
         attack_skips: tuple[Skipped, ...] = ()
         if model.conversion is not None and not model.differentiable:
             planned, attack_skips = without_gradients(planned, model.conversion.opaque)
@@ -228,7 +230,8 @@ def layer_table(subject: str | nn.Module, profile: Profile) -> GraphInfo:
         if profile.data is None:
             model, images = load_without_data(subject, profile)
         else:
-            model, dataset = load(subject, profile)
+            # Labels decide nothing here, and so does their order.
+            model, dataset = load(subject, profile.model_copy(update={"labels": "self"}))
             images = walk_images(dataset)
         with preserved(model.module), on_device(model.module, place.device):
             return walk(model, images.to(place.device)).info

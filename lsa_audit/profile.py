@@ -73,6 +73,11 @@ class Profile(_Settings):
     samples: Count | None = Field(default=1000, description="seeded, class-balanced; null takes all images")
     slice: str | None = Field(default=None, pattern=r"^\d*:\d*$", description="START:STOP in the data's own order")
     labels: Literal["auto", "dataset", "self"] = "auto"
+    class_order: str | None = Field(
+        default=None,
+        min_length=1,
+        description="how class names count: numeric, text, wnid, or a file with the names in the model's order",
+    )
     data_root: str | None = None
     offline: bool = False
 

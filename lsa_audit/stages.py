@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from . import data, health, models
 from .attacks import ATTACKS
 from .attacks.base import Batch, Engine
+from .data import order
 from .data.base import DataRequest, Dataset, InputSpec
 from .data.labels import shifted
 from .errors import ModelError, UsageError
@@ -83,8 +84,11 @@ def load(subject: Subject, profile: Profile, images: Images | None = None) -> tu
         AuditError: either cannot be loaded, or they do not fit.
     """
     model = load_model(subject, profile)
-    dataset = load_data(model, profile, images)
-    return _fitted(model, dataset.images(0, VALUE_IMAGES), dataset.classes), dataset
+    dataset = _read_data(model, profile, images)
+    offset = _offset(model, profile) if dataset.label_offset is None else 0
+    expected = None if dataset.classes is None else dataset.classes + offset
+    fitted = _fitted(model, dataset.images(0, VALUE_IMAGES), expected)
+    return fitted, _settled(dataset, fitted, profile)
 
 
 def say_outputs(model: Model, progress: Progress) -> None:
@@ -93,22 +97,36 @@ def say_outputs(model: Model, progress: Progress) -> None:
         progress.message(f"outputs: {model.outputs.sentence}")
 
 
-def load_data(model: Model, profile: Profile, images: Images | None = None) -> Dataset:
-    """The data in the shape that the model wants.
-
-    Args:
-        images: instead of `profile.data`.
+def load_data(model: Model, profile: Profile) -> Dataset:
+    """The data in the shape that a model wants which has run once, with labels that count its classes.
 
     Raises:
         AuditError: they cannot be loaded, or do not fit.
     """
+    return _settled(_read_data(model, profile), model, profile)
+
+
+def _settled(dataset: Dataset, model: Model, profile: Profile) -> Dataset:
+    """The data with labels that count the model's classes, whose names come after those that an offset skips."""
+    if dataset.label_offset is not None:
+        return dataset
+    skipped = max(_offset(model, profile), 0)
+    classes, names = model.settled[1] - skipped, model.class_names[skipped:]
+    placed = order.settle(dataset, classes, profile.labels, profile.class_order, names)
+    return shifted(placed, _said_offset(model, profile))
+
+
+def _said_offset(model: Model, profile: Profile) -> int | None:
+    return model.label_offset if profile.label_offset is None else profile.label_offset
+
+
+def _offset(model: Model, profile: Profile) -> int:
+    return _said_offset(model, profile) or 0
+
+
+def _read_data(model: Model, profile: Profile, images: Images | None = None) -> Dataset:
     if isinstance(images, Dataset):
         return images
-    offset = model.label_offset if profile.label_offset is None else profile.label_offset
-    return shifted(_unshifted(model, profile, images), offset)
-
-
-def _unshifted(model: Model, profile: Profile, images: tuple[Any, Any] | None) -> Dataset:
     wanted = model.preprocessing
     spec = InputSpec(wanted.input_shape, wanted.channels, wanted.interpolation, wanted.crop_share)
     request = _data_request(profile)
@@ -219,6 +237,7 @@ def _data_request(profile: Profile) -> DataRequest:
         seed=profile.seed,
         root=Path(profile.data_root) if profile.data_root else None,
         offline=profile.offline,
+        class_order=profile.class_order,
     )
 
 

@@ -77,6 +77,7 @@ def command(
     test: training.Test = None,
     samples: training.Samples = None,
     test_samples: training.TestSamples = None,
+    class_order: options.ClassOrder = None,
     data_root: Annotated[Path | None, typer.Option(help="Where data sets are kept.", rich_help_panel=DATA)] = None,
     offline: Annotated[bool | None, typer.Option("--offline", help="Never download.", rich_help_panel=DATA)] = None,
     arch: options.Arch = None,
@@ -117,6 +118,7 @@ def command(
     settled = make_recipe({"default": defaults, "recipe": training.read(recipe), "command line": chosen})
     given = options.given(
         data=data,
+        class_order=class_order,
         data_root=data_root,
         offline=offline,
         arch=arch,

@@ -87,6 +87,14 @@ Data = Annotated[
         autocompletion=completion.data,
     ),
 ]
+ClassOrder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="numeric|text|wnid|FILE",
+        help="How class names count; FILE lists them in the model's order.",
+        rich_help_panel=DATA,
+    ),
+]
 Profile = Annotated[
     str,
     typer.Option(

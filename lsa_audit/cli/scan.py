@@ -41,6 +41,7 @@ def command(
     labels: Annotated[
         str | None, typer.Option(metavar="auto|dataset|self", help="What counts as right.", rich_help_panel=DATA)
     ] = None,
+    class_order: options.ClassOrder = None,
     data_root: Annotated[Path | None, typer.Option(help="Where data sets are kept.", rich_help_panel=DATA)] = None,
     offline: Annotated[bool | None, typer.Option("--offline", help="Never download.", rich_help_panel=DATA)] = None,
     arch: options.Arch = None,
@@ -160,6 +161,7 @@ def command(
         samples=samples,
         slice=slice,
         labels=labels,
+        class_order=class_order,
         data_root=data_root,
         offline=offline,
         arch=arch,

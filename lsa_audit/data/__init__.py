@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -37,8 +38,9 @@ LOADERS: dict[str, Loader] = {
     "cifar100": Loader("CIFAR-100 test images", "torchvision"),
     "svhn": Loader("SVHN test images", "torchvision"),
     "folder": Loader("FOLDER of class folders, or of images with labels.csv", "folder", named=False),
-    "arrays": Loader("FILE.npz with images and labels", "arrays", named=False),
+    "arrays": Loader("FILE.npz with images and labels; FILE.npz:test for one part", "arrays", named=False),
 }
+ARCHIVE_PART = re.compile(r"\.npz:[A-Za-z]+$", re.IGNORECASE)
 
 
 def load(request: DataRequest, spec: InputSpec) -> Dataset:
@@ -94,7 +96,7 @@ def _loader_name(spec: str) -> str:
         path = Path(spec).expanduser()
         if spec and path.is_dir():
             return "folder"
-        if spec and path.is_file():
+        if spec and (path.is_file() or ARCHIVE_PART.search(spec)):
             return "arrays"
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"data {spec!r} cannot be opened: {error}", "give a name, a folder or FILE.npz") from error

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError
-from .base import DataRequest, Dataset, InputSpec
+from .archive_parts import LAYOUT_KEY, chosen_pair, split_part, wanted_keys
+from .base import DataRequest, Dataset, InputSpec, Naming
 from .labels import read_labels
 from .layouts import check_values, find_layout, interpret, to_channels_first
 from .source import Source, assemble
 from .transforms import to_input
 
-KEY_PAIRS = (("images", "labels"), ("x", "y"), ("x_test", "y_test"), ("data", "targets"))
-LAYOUT_KEY = "layout"
+LONGEST_NUMBER = 18
 
 
 @dataclass(frozen=True)
@@ -43,31 +43,35 @@ class Arrays:
     layout: str | None = None
     classes: int | None = None
     class_names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def load(request: DataRequest, spec: InputSpec) -> Dataset:
-    """Images and labels of FILE.npz, under one pair of the names in `KEY_PAIRS`.
+    """Images and labels of FILE.npz, or of one part of it (`FILE.npz:test`), under a pair of names in common use.
 
     Raises:
         DataError: not an .npz file, damaged, holding Python objects, without one clear pair, or with values that are
             not pixels and labels.
-        UsageError: a choice that makes no sense.
+        UsageError: a choice that makes no sense, or several parts of which none is named.
 
     Cost: the whole arrays are read and checked; only the chosen images are resized.
     """
-    path = Path(request.spec).expanduser()
+    path, part = split_part(request.spec)
     if path.suffix.lower() != ".npz":
         raise DataError(f"{request.spec} is not an .npz file", "save images and labels with numpy.savez(FILE.npz, ...)")
-    found = _read_archive(path)
-    pairs = [pair for pair in KEY_PAIRS if pair[0] in found and pair[1] in found]
-    if len(pairs) != 1:
-        state = "several pairs" if pairs else "no pair"
-        known = ", ".join(f"{images}/{labels}" for images, labels in KEY_PAIRS)
-        there = ", ".join(found) or "nothing"
-        raise DataError(f"{path.name} holds {state} of images and labels (it holds: {there})", f"keep one of {known}")
-    images, labels = (found[key] for key in pairs[0])
+    found = _read_archive(path, part)
+    pair = chosen_pair(tuple(found), path, part)
     layout = "".join(map(str, found[LAYOUT_KEY].flat)) if LAYOUT_KEY in found else None
-    arrays = Arrays(images, labels, name=path.stem, loader="arrays", where=path.name, layout=layout)
+    remarks = (f"images and labels are {pair.images} and {pair.labels} of {path.name}",) if pair.several else ()
+    arrays = Arrays(
+        images=found[pair.images],
+        labels=found[pair.labels],
+        name=path.stem if part is None else f"{path.stem}-{pair.part}",
+        loader="arrays",
+        where=path.name,
+        layout=layout,
+        remarks=remarks,
+    )
     return build(arrays, request, spec)
 
 
@@ -83,7 +87,7 @@ def from_arrays(
 
     Args:
         images: NumPy array or tensor, uint8 0..255 or float in [0, 1], [N, H, W], [N, H, W, C], [N, C, H, W] or [N, F].
-        labels: NumPy array, tensor or list, [N] or one-hot [N, K].
+        labels: NumPy array, tensor or list, [N] or one-hot [N, K]; numbers or class names.
         request: `samples`, `slice` and `seed` are used; the rest is not.
         layout: `NHWC` or `NCHW` where the shape allows both.
 
@@ -106,38 +110,59 @@ def build(arrays: Arrays, request: DataRequest, spec: InputSpec) -> Dataset:
     if images.shape[0] == 0:
         raise DataError(f"{arrays.where}: the data holds no images", "give at least one image")
     layout = find_layout(images.shape, spec, arrays.where, arrays.layout)
-    check_values(images, arrays.where)
-    labels, label_note = read_labels(arrays.labels, arrays.where)
+    levels = check_values(images, arrays.where)
+    numbers, naming = _named(arrays.labels, arrays.where)
+    labels, label_note = read_labels(numbers, arrays.where)
+    if naming is not None:
+        label_note = f"{len(naming.names)} class names as labels"
     if len(labels) != len(images):
         raise DataError(f"{arrays.where}: {len(images)} images and {len(labels)} labels", "give one label per image")
 
     def read(indices: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-        chosen = to_channels_first(images[indices.numpy()], layout)
+        chosen = to_channels_first(images[indices.numpy()], layout, levels=levels)
         return to_input(torch.from_numpy(chosen), spec)
 
     source = Source(
         name=arrays.name,
         loader=arrays.loader,
-        interpretation=f"{interpret(images, layout)}; {label_note}",
+        interpretation=f"{interpret(images, layout, levels=levels)}; {label_note}",
         labels=labels,
         image_ids=[str(index) for index in range(len(labels))],
         read=read,
-        classes=arrays.classes,
-        class_names=arrays.class_names,
+        classes=arrays.classes if naming is None else len(naming.names),
+        class_names=arrays.class_names if naming is None else naming.names,
+        naming=naming,
+        remarks=arrays.remarks,
     )
     return assemble(source, request)
 
 
-def _read_archive(path: Path) -> dict[str, NDArray[Any]]:
+def _named(labels: NDArray[Any], where: str) -> tuple[NDArray[Any], Naming | None]:
+    """Labels that are text, as positions in their sorted names; text that holds numbers is read as these."""
+    if labels.dtype.kind not in "US" or labels.size == 0:
+        return labels, None
+    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if flat.ndim != 1:
+        return labels, None
+    if flat.dtype.kind == "S":
+        flat = numpy.char.decode(flat, "utf-8", "replace")
+    names, places = numpy.unique(flat, return_inverse=True)
+    texts = [str(name) for name in names]
+    if all(text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER for text in texts):
+        return numpy.array([int(text) for text in texts], dtype=numpy.int64)[places], None
+    return places, Naming(tuple(texts), where, folders=False)
+
+
+def _read_archive(path: Path, part: str | None) -> dict[str, NDArray[Any]]:
     """Every array of the file that may be wanted. Files with pickled objects are refused before any of them loads."""
     if not path.is_file():
         raise DataError(f"{path} does not exist", "check the path")
     try:
         if not zipfile.is_zipfile(path):
             raise DataError(f"{path.name} is not an .npz archive", "save it with numpy.savez")
-        wanted = {key for pair in KEY_PAIRS for key in pair} | {LAYOUT_KEY}
         with numpy.load(path, allow_pickle=False) as archive:
             # Other arrays stay on disk: they are named in errors, and may be large.
+            wanted = wanted_keys(archive.files, part)
             found = {key: archive[key] if key in wanted else numpy.empty(0) for key in archive.files}
     except (
         OSError,

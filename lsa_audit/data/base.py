@@ -46,6 +46,7 @@ class DataRequest:
         seed: of the choice, 0 or above.
         root: where torchvision's sets lie; None takes the user's cache folder.
         offline: never download.
+        class_order: which order class names count, as the user says it; see `order.settle`.
     """
 
     spec: str
@@ -54,6 +55,41 @@ class DataRequest:
     seed: int = 0
     root: Path | None = None
     offline: bool = False
+    class_order: str | None = None
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Class names whose order is not settled yet; the labels count them as text sorts them.
+
+    Attributes:
+        names: [U], sorted, unique.
+        where: named in errors.
+        folders: they are class folders, for which sorted names are the rule; otherwise labels that are names.
+        note: goes behind the order in the interpretation.
+    """
+
+    names: tuple[str, ...]
+    where: str
+    folders: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ClassOrder:
+    """Which order the labels count.
+
+    Attributes:
+        kind: text, numeric, wnid, file, or model.
+        words: the order and its reason.
+        stated: the user or the model says it.
+        placed: the labels are the model's classes; False where it has more classes and which these are is not known.
+    """
+
+    kind: str
+    words: str
+    stated: bool = False
+    placed: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,6 +111,9 @@ class Dataset:
         class_names: entry i names label i; empty where unknown.
         largest_label: over the whole source, so that a subset does not hide labels that the model cannot have.
         label_offset: what was added to the labels; None where nothing was said of it.
+        remarks: what is said on screen before anything runs, one sentence each.
+        naming: where the labels count class names whose order is not settled; see `order.settle`.
+        class_order: how it was settled; None for labels that were numbers.
     """
 
     name: str
@@ -90,6 +129,9 @@ class Dataset:
     class_names: tuple[str, ...]
     largest_label: int
     label_offset: int | None = None
+    remarks: tuple[str, ...] = ()
+    naming: Naming | None = None
+    class_order: ClassOrder | None = None
 
     def images(self, start: int, stop: int) -> Tensor:
         """Images start..stop-1 as float32 in [0, 1], [stop - start, C, H, W] or [stop - start, F], in new memory."""
@@ -100,6 +142,13 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def remarks(dataset: Dataset) -> tuple[str, ...]:
+    """What is worth a line on the screen: how labels and pixels were read, where that is unusual."""
+    order, turned = dataset.class_order, [entry for entry in dataset.transforms if entry.startswith("EXIF")]
+    unusual = order is not None and (order.stated or order.kind != "text")
+    return (*dataset.remarks, *([order.words] if order is not None and unusual else []), *turned)
 
 
 def describe(dataset: Dataset) -> DataInfo:
@@ -114,6 +163,7 @@ def describe(dataset: Dataset) -> DataInfo:
         total=dataset.total,
         classes=dataset.classes,
         class_names=dataset.class_names,
+        class_order=None if dataset.class_order is None else dataset.class_order.words,
         sha256=sha256(dataset),
     )
 

@@ -26,7 +26,7 @@ def read_labels(values: NDArray[Any], where: str) -> tuple[Tensor, str]:
     """Labels as int64 [N], and what they were taken for.
 
     Args:
-        values: [N] whole numbers of any type, or [N, K] with K >= 2 in exact one-hot form.
+        values: [N] or [N, 1] whole numbers of any type, or [N, K] with K >= 2 in exact one-hot form.
         where: named in errors.
 
     Raises:
@@ -41,6 +41,8 @@ def read_labels(values: NDArray[Any], where: str) -> tuple[Tensor, str]:
         return torch.from_numpy(
             values.argmax(axis=1).astype(numpy.int64)
         ), f"one-hot labels of {values.shape[1]} classes"
+    column = values.ndim == 2 and values.shape[1] == 1
+    values = values[:, 0] if column else values
     if values.ndim != 1:
         raise DataError(f"{where}: labels have shape {values.shape}", "give one class index per image, shape [N]")
     if values.dtype.kind not in "biuf":
@@ -52,7 +54,8 @@ def read_labels(values: NDArray[Any], where: str) -> tuple[Tensor, str]:
     if len(values) and (values.min() < 0 or values.max() >= LABEL_LIMIT):
         bad = (values < 0) | (values >= LABEL_LIMIT)
         raise DataError(f"{where}: label {values[bad][0]} is not a class index", "labels count from 0")
-    return torch.from_numpy(values.astype(numpy.int64)), f"{values.dtype} labels"
+    note = f"{values.dtype} labels" + (" in one column" if column else "")
+    return torch.from_numpy(values.astype(numpy.int64)), note
 
 
 def contiguous_classes(labels: Tensor) -> int | None:
@@ -104,6 +107,9 @@ def choose_labels(dataset: Dataset, classes: int, mode: LabelMode) -> LabelInfo:
         DataError: the labels are to be used and one lies outside 0..K-1.
         UsageError: another mode, or a model with one class more than the data and nothing that says where.
     """
+    if mode != "self" and dataset.naming is not None:
+        what = f"{dataset.name}: the labels are class names whose order is not settled"
+        raise DataError(what, "give the data by name, or labels as numbers")
     if mode == "self":
         return LabelInfo(source="self", reason="--labels self: the model's own clean predictions count as right")
     _check_background(dataset, classes)
@@ -118,9 +124,11 @@ def choose_labels(dataset: Dataset, classes: int, mode: LabelMode) -> LabelInfo:
         return LabelInfo(source="dataset", reason=reason)
     if dataset.classes == classes:
         return LabelInfo(source="dataset", reason=f"the data and the model both have {classes} classes")
+    unplaced = dataset.class_order is not None and not dataset.class_order.placed
+    way_out = "--class-order FILE says which ones they are" if unplaced else "--labels dataset uses the data's labels"
     reason = (
         f"the data has {dataset.classes} classes and the model {classes}: the model's own clean predictions count as "
-        "right; --labels dataset uses the data's labels"
+        f"right; {way_out}"
     )
     return LabelInfo(source="self", reason=reason)
 
@@ -139,6 +147,8 @@ def _check_background(dataset: Dataset, classes: int) -> None:
 
 def _check_range(dataset: Dataset, classes: int, whole_source: bool = False) -> None:
     hint = "give a model with the data's classes, or --labels self"
+    if dataset.largest_label == classes and bool((dataset.labels >= 1).all()):
+        hint = f"subtract 1 if the labels count from 1; else {hint}"
     if bool((dataset.labels >= classes).any()):
         first = int((dataset.labels >= classes).nonzero()[0, 0])
         what = f"{dataset.name}: label {int(dataset.labels[first])} of image {dataset.image_ids[first]}"

@@ -12,6 +12,7 @@ from .base import PIXEL_LEVELS, InputSpec
 from .transforms import COLOUR, GRAY, wanted_channels
 
 LAYOUTS = {"NF": 2, "NHW": 3, "NHWC": 4, "NCHW": 4}
+HALF_LEVELS = 127
 STATE_LAYOUT = "say which with an array `layout` in the file (or the argument `layout`) that holds NHWC or NCHW"
 
 
@@ -52,45 +53,64 @@ def find_layout(shape: tuple[int, ...], spec: InputSpec, where: str, stated: str
     return fitting[0]
 
 
-def check_values(images: NDArray[Any], where: str) -> None:
-    """Whether the values are pixels: uint8 0..255 or float 0..1. Cost: one or two passes over the array.
+def check_values(images: NDArray[Any], where: str) -> bool:
+    """Whether the values count 0..255 (uint8, or whole numbers of another type) and not 0..1 (float).
+
+    Whole numbers of another type than uint8 are taken for 0..255 only where one of them is above `HALF_LEVELS`: with
+    less, white may be anything (scikit-learn's digits go up to 16). Cost: two or three passes over the array.
 
     Raises:
         DataError: another type, NaN, a value outside the range, or bytes that look like 0 and 1.
     """
     kind = images.dtype.kind
-    if kind not in "fu" or (kind == "u" and images.dtype.itemsize > 1):
+    if kind not in "fui":
         hint = "give uint8 (0..255) or float (0..1)"
         raise DataError(f"{where}: images are of type {images.dtype}", hint)
     if images.size == 0:
         raise DataError(f"{where}: the data holds no images", "give at least one image")
     low, high = images.min(), images.max()
-    if kind == "u":
+    if images.dtype == numpy.uint8:
         if high <= 1:
             hint = "if they mean 0.0 and 1.0, save them as float; bytes are divided by 255"
             raise DataError(f"{where}: uint8 images whose largest value is {high}", hint)
-        return
+        return True
     if numpy.isnan(low):
         raise DataError(f"{where}: images hold NaN", "remove those images or repair them")
-    if low < 0 or high > 1:
-        hint = "undo the normalisation: pixels go in as 0..1 and --mean/--std belong to the model"
-        if low >= 0 and high <= PIXEL_LEVELS:
-            hint = "divide by 255, or save as uint8"
-        raise DataError(f"{where}: float images range from {low:.9g} to {high:.9g}, not within [0, 1]", hint)
+    if kind == "f" and low >= 0 and high <= 1:
+        return False
+    whole = low >= 0 and high <= PIXEL_LEVELS and (kind != "f" or bool((images == numpy.floor(images)).all()))
+    if whole and high > HALF_LEVELS:
+        return True
+    shown = f"{images.dtype} images range from {low:.9g} to {high:.9g}"
+    if whole:
+        readings = f"white can be {PIXEL_LEVELS} or {high:.9g}"
+        raise DataError(f"{where}: {shown}: {readings}", f"save them as uint8, or divide by {high:.9g}")
+    if kind != "f":
+        raise DataError(f"{where}: {shown}, not within 0..{PIXEL_LEVELS}", "divide by their white and save as float")
+    hint = "undo the normalisation: pixels go in as 0..1 and --mean/--std belong to the model"
+    if low >= 0 and high <= PIXEL_LEVELS:
+        hint = "divide by 255, or save as uint8"
+    raise DataError(f"{where}: float images range from {low:.9g} to {high:.9g}, not within [0, 1]", hint)
 
 
-def to_channels_first(images: NDArray[Any], layout: str) -> NDArray[Any]:
-    """[N, C, H, W] or [N, F], contiguous, uint8 or float32."""
+def to_channels_first(images: NDArray[Any], layout: str, *, levels: bool) -> NDArray[Any]:
+    """[N, C, H, W] or [N, F], contiguous, uint8 where the values are `levels` 0..255, else float32."""
     if layout == "NHW":
         images = images[:, None]
     elif layout == "NHWC":
         images = images.transpose(0, 3, 1, 2)
-    return numpy.ascontiguousarray(images, dtype=numpy.uint8 if images.dtype.kind == "u" else numpy.float32)
+    return numpy.ascontiguousarray(images, dtype=numpy.uint8 if levels else numpy.float32)
 
 
-def interpret(images: NDArray[Any], layout: str) -> str:
-    """In words, e.g. `uint8 NHWC, 1000 x 32 x 32 x 3`."""
-    return f"{images.dtype} {layout}, {' x '.join(str(size) for size in images.shape)}"
+def interpret(images: NDArray[Any], layout: str, *, levels: bool) -> str:
+    """In words, e.g. `uint8 NHWC, 1000 x 32 x 32 x 3`; what is unusual about the values is said too."""
+    said = f"{images.dtype} {layout}, {' x '.join(str(size) for size in images.shape)}"
+    if not levels:
+        return said
+    if images.dtype != numpy.uint8:
+        return f"{said}, divided by {PIXEL_LEVELS}"
+    high = int(images.max())
+    return said if high > HALF_LEVELS else f"{said}, the largest value is {high} of {PIXEL_LEVELS}"
 
 
 def _names() -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .base import DataRequest, Dataset
+from .base import DataRequest, Dataset, Naming
 from .labels import contiguous_classes
 from .subset import select
 
@@ -23,6 +23,8 @@ class Source:
         image_ids: [total], unique.
         read: chosen positions [N] -> pixels [N, ...] as `Dataset` wants them, and the transforms made.
         classes: size of the label set; None is settled from the labels where they are exactly 0..m.
+        naming: where the labels count class names.
+        remarks: see `Dataset`.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Source:
     read: Read
     classes: int | None = None
     class_names: tuple[str, ...] = ()
+    naming: Naming | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def assemble(source: Source, request: DataRequest) -> Dataset:
@@ -56,6 +60,8 @@ def assemble(source: Source, request: DataRequest) -> Dataset:
         classes=contiguous_classes(source.labels) if source.classes is None else source.classes,
         class_names=tuple(map(_text, source.class_names)),
         largest_label=int(source.labels.max()),
+        remarks=source.remarks,
+        naming=source.naming,
     )
 
 

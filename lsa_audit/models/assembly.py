@@ -75,6 +75,7 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
         asked=replace(built.asked, logits=request.logits, outputs_are=request.outputs_are),
         undecided=built.undecided,
         label_offset=request.label_offset,
+        class_names=request.class_names or (),
     )
 
 

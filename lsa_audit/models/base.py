@@ -166,6 +166,7 @@ class Model:
         conversion: for files that carry their own graph.
         reference: the file's own program, to compare the network with at the first run; None where there is none, or
             where the loader has compared already.
+        class_names: entry i names class i, where the owner of the model says it; empty otherwise.
     """
 
     name: str
@@ -185,6 +186,7 @@ class Model:
     undecided: Undecided | None = None
     outputs: OutputInfo | None = None
     label_offset: int | None = None
+    class_names: tuple[str, ...] = ()
 
     @property
     def differentiable(self) -> bool:

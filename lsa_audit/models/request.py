@@ -29,6 +29,7 @@ class ModelRequest:
         logits: name, or index counted from 0, of the output that holds the logits; None finds it.
         outputs_are: `logits` or `probabilities`, where nothing else tells; None finds it.
         label_offset: added to the data's labels (1 for a model with a background class 0); None: 0.
+        class_names: of the model, in its order, where a sidecar says them.
         limits: on the size of model files.
         allow_code: run operations and unpickle globals that are not on the allow-list.
         trusted: SHA-256 of files for which the same holds.
@@ -49,6 +50,7 @@ class ModelRequest:
     logits: str | None = None
     outputs_are: Literal["logits", "probabilities"] | None = None
     label_offset: int | None = None
+    class_names: tuple[str, ...] | None = None
     limits: Limits = field(default_factory=Limits)
     allow_code: bool = False
     trusted: frozenset[str] = frozenset()

@@ -14,7 +14,7 @@ from .request import ModelRequest
 
 Number = TypeVar("Number", int, float)
 
-KEYS = "mean, std, input_size, layout, classes, logits, outputs_are, label_offset, arch"
+KEYS = "mean, std, input_size, layout, classes, class_names, logits, outputs_are, label_offset, arch"
 
 
 MOST_OFFSET = 1000
@@ -24,8 +24,8 @@ def with_sidecar(request: ModelRequest) -> ModelRequest:
     """The request, completed by the sidecar of its model file where that exists; what the user says goes before it.
 
     Keys of the sidecar: `mean` and `std` (a number or a list), `input_size` ("CxHxW" or a list), `layout`, `classes`,
-    `logits` (name or index of an output), `outputs_are` (logits or probabilities), `label_offset`, `arch` (a timm name;
-    a factory is code and only the user may name one).
+    `class_names` (a list, in the model's order), `logits` (name or index of an output), `outputs_are` (logits or
+    probabilities), `label_offset`, `arch` (a timm name; a factory is code and only the user may name one).
 
     Raises:
         ModelError: the sidecar is not a plain mapping, or holds an unknown key or a wrong value.
@@ -88,6 +88,14 @@ def _offset(value: Any) -> int:
     return value
 
 
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError
+    if len(set(value)) < len(value):
+        raise ValueError
+    return tuple(value)
+
+
 def _arch(value: Any) -> str:
     if not isinstance(value, str) or ":" in value:
         raise ValueError
@@ -104,6 +112,7 @@ def _form(key: str) -> str:
     forms = {
         "input_size": "write CxHxW, e.g. 3x32x32",
         "layout": "write nchw, nhwc or flat",
+        "class_names": "write a list of different names, in quotes where they are numbers",
         "logits": "write the name or index of an output",
         "outputs_are": "write logits or probabilities",
         "label_offset": "write a whole number, e.g. 1",
@@ -121,5 +130,6 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "logits": _output,
     "outputs_are": _outputs_are,
     "label_offset": _offset,
+    "class_names": _names,
     "arch": _arch,
 }

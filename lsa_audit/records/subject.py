@@ -156,6 +156,9 @@ class DataInfo(Record):
     total: int
     classes: int | None = Field(description="size of the label set where it is known")
     class_names: tuple[str, ...] = ()
+    class_order: str | None = Field(
+        default=None, description="how class names became labels, and why; None: the labels were numbers"
+    )
     sha256: str = Field(description="over the pixels, the labels and the image ids, after the transforms")
 
 

@@ -5,12 +5,20 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from lsa_audit.data import arrays, loaders
-from lsa_audit.data.base import DataRequest, InputSpec, describe
-from lsa_audit.errors import DataError
+from lsa_audit.data import arrays, load, loaders
+from lsa_audit.data.archive_parts import PART_WORDS
+from lsa_audit.data.base import DataRequest, InputSpec, describe, remarks
+from lsa_audit.errors import DataError, UsageError
 
 
-@pytest.mark.parametrize("keys", arrays.KEY_PAIRS)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        *(("images", "labels"), ("x", "y"), ("x_test", "y_test"), ("data", "targets"), ("X", "y"), ("Xtest", "ytest")),
+        *(("train_images", "train_labels"), ("test_images", "test_labels"), ("image", "label"), ("arr_0", "arr_1")),
+        *(("X_train", "y_train"), ("x_val", "y_val"), ("images_test", "labels_test"), ("data", "target")),
+    ],
+)
 def test_every_pair_of_names_is_found(keys, coded, save_npz):
     images, labels = coded((2, 3))
     path = save_npz(**{keys[0]: images, keys[1]: labels, "other": numpy.zeros(3)})
@@ -44,7 +52,9 @@ def test_labels_stay_with_their_images(layout, kind, samples, chosen, coded, sav
 def test_interpretation_says_what_it_was_taken_for(coded, save_npz):
     images, labels = coded((2, 3), size=5, channels=3)
     data = arrays.load(DataRequest(save_npz(images=images, labels=numpy.eye(2)[labels])), InputSpec())
-    assert data.interpretation == "uint8 NHWC, 5 x 5 x 5 x 3; one-hot labels of 2 classes"
+    assert (
+        data.interpretation == "uint8 NHWC, 5 x 5 x 5 x 3, the largest value is 25 of 255; one-hot labels of 2 classes"
+    )
 
 
 def test_layout_in_the_file_settles_the_doubt(save_npz):
@@ -152,3 +162,52 @@ def test_cifar_slice_is_the_official_order(shared):
     assert torch.equal(data.pixels, torch.from_numpy(images[10:50]).permute(0, 3, 1, 2))
     assert data.labels.tolist() == labels[10:50].tolist()
     assert data.image_ids == tuple(str(index) for index in range(10, 50))
+
+
+PARTS = {"train_images": 3, "train_labels": 3, "val_images": 4, "val_labels": 4, "test_images": 5, "test_labels": 5}
+
+
+def parted(save_npz, **names):
+    """An archive of parts of different sizes, labels as [N, 1], as MedMNIST has them."""
+    held = {key: numpy.full((count, 4, 4), 200, dtype="uint8") for key, count in PARTS.items() if "images" in key}
+    held |= {key: numpy.zeros((count, 1), dtype="uint8") for key, count in PARTS.items() if "labels" in key}
+    return save_npz(**held)
+
+
+def test_several_parts_are_named_and_one_is_chosen(save_npz):
+    path = parted(save_npz)
+    with pytest.raises(UsageError, match=r"holds train and val and test images; give --data data\.npz:train or "):
+        load(DataRequest(path), InputSpec())
+    for part, count in (("train", 3), ("val", 4), ("test", 5), ("TEST", 5), ("validation", 4)):
+        data = load(DataRequest(f"{path}:{part}"), InputSpec())
+        assert (data.total, data.name) == (count, f"data-{PART_WORDS[part.lower()]}")
+    assert remarks(data) == ("images and labels are val_images and val_labels of data.npz",)
+
+
+@pytest.mark.parametrize("part", ["train", "dev", "images"])
+def test_parts_that_are_not_there_are_refused(save_npz, part):
+    path = save_npz(x_test=numpy.full((2, 4, 4), 200, dtype="uint8"), y_test=numpy.array([0, 1]))
+    with pytest.raises(UsageError) as caught:
+        load(DataRequest(f"{path}:{part}"), InputSpec())
+    assert "test" in str(caught.value)
+
+
+def test_only_the_chosen_part_is_read(save_npz, monkeypatch):
+    path = parted(save_npz)
+    seen = []
+    original = numpy.lib.npyio.NpzFile.__getitem__
+    monkeypatch.setattr(
+        numpy.lib.npyio.NpzFile, "__getitem__", lambda self, key: seen.append(key) or original(self, key)
+    )
+    load(DataRequest(f"{path}:test"), InputSpec())
+    assert sorted(set(seen)) == ["test_images", "test_labels"]
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint16", "float32", "float64"])
+def test_levels_of_other_types_are_the_same_pixels(kind, save_npz):
+    images = numpy.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=numpy.uint8)
+    labels = numpy.array([0, 1, 0, 1])
+    expected = arrays.load(DataRequest(save_npz(images=images, labels=labels)), InputSpec())
+    data = arrays.load(DataRequest(save_npz(images=images.astype(kind), labels=labels)), InputSpec())
+    assert torch.equal(data.pixels, expected.pixels)
+    assert data.interpretation == f"{kind} NHWC, 4 x 5 x 6 x 3, divided by 255; int64 labels"

@@ -40,7 +40,7 @@ def test_record_holds_what_was_loaded(dataset):
     assert (info.samples, info.total, info.classes, info.source) == (6, 9, 3, "memory")
     assert info.selection == "6 of 9, class-balanced, seed 0"
     assert info.transforms == ("gray to RGB (the channel repeated)",)
-    assert info.interpretation == "uint8 NHWC, 9 x 4 x 4 x 1; int64 labels"
+    assert info.interpretation == "uint8 NHWC, 9 x 4 x 4 x 1, the largest value is 45 of 255; int64 labels"
 
 
 def variants(dataset):

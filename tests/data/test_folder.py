@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import os
+from pathlib import Path
 
 import numpy
 import pytest
@@ -9,11 +11,14 @@ from PIL import Image
 
 from lsa_audit.data import folder, photos
 from lsa_audit.data.base import DataRequest, InputSpec
-from lsa_audit.errors import DataError
+from lsa_audit.data.order import settle
+from lsa_audit.errors import DataError, UsageError
 
 
-def load(path, spec=None, **request):
-    return folder.load(DataRequest(str(path), **request), spec or InputSpec())
+def load(path, spec=None, classes=None, **request):
+    """Settled for a model of that many classes; None: as many as there are."""
+    found = folder.load(DataRequest(str(path), **request), spec or InputSpec())
+    return settle(found, classes or found.classes or 1000, order=request.get("class_order"))
 
 
 def write_list(path, text):
@@ -49,13 +54,14 @@ def test_hidden_folders_are_no_classes_and_other_files_are_counted(class_folders
 
 
 def test_wordnet_folders_get_imagenet_positions(class_folders):
-    data = load(class_folders(("n01440764", "n01491361", "n15075141"), each=1))
+    data = load(class_folders(("n01440764", "n01491361", "n15075141"), each=1), classes=1000)
     assert data.labels.tolist() == [0, 3, 999]
     assert data.classes == 1000
+    assert data.interpretation == "3 class folders, labels are the positions of WordNet ids in imagenet-1k"
 
 
 def test_wordnet_folders_outside_imagenet_count_from_0(class_folders):
-    data = load(class_folders(("n00000001", "n01491361"), each=1))
+    data = load(class_folders(("n00000001", "n01491361"), each=1), classes=2)
     assert data.labels.tolist() == [0, 1]
     assert data.classes == 2
 
@@ -107,7 +113,7 @@ def test_only_chosen_images_are_opened(flat, monkeypatch):
         ("file,class\n0.png,0\n", r"no clear column imagenet_index .* must name file and label"),
         ("file,label,label\n0.png,0,0\n", "no clear column label"),
         ("file,label\n", "holds no images"),
-        ("file,label\n0.png,cat\n", "line 2: label 'cat' is not a class index"),
+        ("file,label\n0.png,cat\n1.png,2\n", "line 2: label 'cat' is not a class index"),
         ("file,label\n0.png,-1\n", "line 2: label '-1'"),
         ("file,label\n0.png,1.0\n", "line 2: label '1.0'"),
         ("file,label\n0.png\n", "line 2: label ''"),
@@ -139,13 +145,122 @@ def test_list_in_another_encoding_is_refused(flat):
 
 def test_folder_of_folders_of_classes_is_refused(class_folders):
     path = class_folders()
-    with pytest.raises(DataError, match=r"class folder photos .* holds no images.*val or test folder"):
+    with pytest.raises(DataError, match=r"can be its folders \(photos\) or those inside photos \(ant, bee, cat"):
         load(path.parent)
 
 
 def test_empty_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"neither class folders nor labels\.csv"):
         load(tmp_path)
+
+
+def test_images_below_class_folders_are_found_as_torchvision_finds_them(class_folders):
+    datasets = pytest.importorskip("torchvision.datasets")
+    path = class_folders()
+    for place in ("ant/more", "ant/more/deeper", "cat/a"):
+        (path / place).mkdir()
+        (path / place / "9.png").write_bytes((path / place[:3] / "0.png").read_bytes())
+    data = load(path)
+    expected = datasets.ImageFolder(str(path))
+    assert list(data.image_ids) == [str(Path(name).relative_to(path)) for name, _ in expected.samples]
+    assert data.labels.tolist() == expected.targets
+    assert (data.total, data.class_names) == (15, tuple(expected.classes))
+
+
+def test_what_programs_leave_is_no_class(class_folders):
+    path = class_folders()
+    for name in (
+        "__pycache__",
+        ".ipynb_checkpoints",
+        "__MACOSX",
+        "@eaDir",
+        "bee/.ipynb_checkpoints",
+        "bee/__pycache__",
+    ):
+        (path / name).mkdir()
+        (path / name / "0.png").write_bytes((path / "ant" / "0.png").read_bytes())
+    for name in (".DS_Store", "bee/.DS_Store", "Thumbs.db"):
+        (path / name).write_text("x")
+    (path / "loose.png").write_bytes((path / "ant" / "0.png").read_bytes())
+    data = load(path)
+    assert (data.class_names, data.total) == (("ant", "bee", "cat"), 12)
+    assert data.interpretation == (
+        "3 class folders, labels by sorted name; images outside the class folders ignored: 1"
+    )
+
+
+def test_an_empty_class_folder_is_named(class_folders):
+    path = class_folders()
+    (path / "bat").mkdir()
+    with pytest.raises(DataError, match=r"class folder bat in .* holds no images"):
+        load(path)
+
+
+def test_circles_of_links_end(class_folders):
+    path = class_folders()
+    (path / "ant" / "again").symlink_to(path / "ant")
+    assert load(path).total == 12
+
+
+def test_pipes_are_no_images(class_folders):
+    path = class_folders()
+    os.mkfifo(path / "ant" / "pipe.png")
+    data = load(path)
+    assert data.total == 12
+    write_list(path, "file,label\nant/pipe.png,0\n")
+    with pytest.raises(DataError, match=r"image ant/pipe\.png .* is no file"):
+        load(path)
+
+
+@pytest.mark.parametrize("names", [("train", "val"), ("Test", "Train"), ("ant", "bee")])
+def test_parts_of_a_data_set_are_not_taken_for_classes(tmp_path, names):
+    for name in names:
+        for inner in ("x", "y"):
+            (tmp_path / name / inner).mkdir(parents=True)
+            Image.new("L", (4, 4)).save(tmp_path / name / inner / "0.png")
+    with pytest.raises(
+        DataError, match=rf"can be its folders \({names[0]}, {names[1]}\) or those inside {names[0]} \(x, y"
+    ):
+        load(tmp_path)
+    assert load(tmp_path, class_order="text").class_names == names
+    assert load(tmp_path / names[0]).class_names == ("x", "y")
+
+
+def test_one_subfolder_in_each_class_is_no_doubt(tmp_path):
+    for name in ("n1", "n2"):
+        (tmp_path / name / "images").mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / name / "images" / "0.png")
+    assert load(tmp_path).image_ids == ("n1/images/0.png", "n2/images/0.png")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+@pytest.mark.parametrize("header", ["file,label", ""])
+def test_lists_from_windows_and_without_a_header_are_read(flat, end, start, header):
+    (flat / "sub").mkdir()
+    (flat / "0.png").rename(flat / "sub" / "0.png")
+    lines = [*([header] if header else []), "sub\\0.png,2", "1.png,1", ""]
+    (flat / "labels.csv").write_bytes((start + end.join(lines)).encode())
+    data = load(flat)
+    assert (data.image_ids, data.labels.tolist()) == (("sub/0.png", "1.png"), [2, 1])
+
+
+def test_windows_paths_stay_inside(flat):
+    for text in ("..\\secret.png", "C:\\0.png", "sub\\..\\..\\0.png"):
+        with pytest.raises(DataError, match=r"leads outside|does not exist"):
+            load(write_list(flat, f"file,label\n{text},0\n"))
+
+
+def test_a_backslash_may_be_a_part_of_a_name(flat):
+    (flat / "0.png").rename(flat / "a\\b.png")
+    assert load(write_list(flat, "file,label\na\\b.png,0\n")).image_ids == ("a\\b.png",)
+
+
+def test_names_in_a_list_need_an_order(flat):
+    write_list(flat, "file,label\n0.png,dog\n1.png,cat\n")
+    with pytest.raises(UsageError, match=r"labels are names \(cat, dog\)"):
+        load(flat)
+    assert load(flat, class_order="text").labels.tolist() == [1, 0]
 
 
 @pytest.mark.realdata

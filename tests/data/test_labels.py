@@ -16,6 +16,8 @@ from lsa_audit.errors import DataError, UsageError
         numpy.array([2, 0, 1], dtype="uint8"),
         numpy.array([2, 0, 1], dtype=">i8"),
         numpy.array([2.0, 0.0, 1.0]),
+        numpy.array([[2], [0], [1]]),
+        numpy.array([[2.0], [0.0], [1.0]], dtype="float32"),
         numpy.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
         numpy.array([[0, 0, 1.0], [1, 0, 0], [0, 1, 0]]),
     ],
@@ -24,7 +26,8 @@ def test_labels_are_read(values):
     labels, note = read_labels(values, "data")
     assert labels.dtype == torch.int64
     assert labels.tolist() == [2, 0, 1]
-    assert (note == "one-hot labels of 3 classes") == (values.ndim == 2)
+    assert (note == "one-hot labels of 3 classes") == (values.shape == (3, 3))
+    assert note.endswith("in one column") == (values.shape == (3, 1))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,8 @@ def test_labels_are_read(values):
         ([float("inf"), 1.0], "inf is not a whole number"),
         ([0, -1], "-1 is not a class index"),
         ([0, 2**40], "1099511627776 is not a class index"),
-        ([[0], [1]], r"shape \(2, 1\)"),
+        ([[[0]], [[1]]], r"shape \(2, 1, 1\)"),
+        ([[0.5], [1.0]], "0.5 is not a whole number"),
         ([[0, 1], [1, 1]], "not one-hot"),
         ([[0, 0], [1, 0]], "not one-hot"),
         ([[0, 2], [1, 0]], "not one-hot"),

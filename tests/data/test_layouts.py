@@ -62,35 +62,50 @@ def test_every_layout_leads_to_the_same_pixels(layout):
         "NHW": wanted[:, 0],
         "NF": wanted.reshape(2, -1),
     }[layout]
-    result = to_channels_first(given, layout)
+    result = to_channels_first(given, layout, levels=True)
     assert result.flags["C_CONTIGUOUS"]
     assert numpy.array_equal(result, given if layout == "NF" else wanted)
 
 
 @pytest.mark.parametrize("kind", ["float16", "float64", ">f4"])
 def test_floats_become_float32(kind):
-    result = to_channels_first(numpy.array([[0.25, 0.5]], dtype=kind), "NF")
+    result = to_channels_first(numpy.array([[0.25, 0.5]], dtype=kind), "NF", levels=False)
     assert result.dtype == numpy.dtype("=f4")
     assert result.tolist() == [[0.25, 0.5]]
 
 
 @pytest.mark.parametrize(
-    "images",
+    ("images", "levels"),
     [
-        numpy.array([[0, 2]], dtype="uint8"),
-        numpy.array([[0, 255]], dtype="uint8"),
-        numpy.array([[0.0, 1.0]]),
-        numpy.array([[0.0, 0.004]], dtype="float16"),
+        (numpy.array([[0, 2]], dtype="uint8"), True),
+        (numpy.array([[0, 255]], dtype="uint8"), True),
+        (numpy.array([[0.0, 1.0]]), False),
+        (numpy.array([[0.0, 0.004]], dtype="float16"), False),
+        (numpy.array([[0, 255]]), True),
+        (numpy.array([[3, 200]], dtype="int32"), True),
+        (numpy.array([[0, 255]], dtype="uint16"), True),
+        (numpy.array([[0, 255]], dtype=">u2"), True),
+        (numpy.array([[0.0, 255.0]]), True),
+        (numpy.array([[7.0, 128.0]], dtype="float32"), True),
     ],
 )
-def test_pixels_pass(images):
-    check_values(images, "data")
+def test_pixels_pass_as_levels_or_as_fractions(images, levels):
+    assert check_values(images, "data") is levels
+    result = to_channels_first(images, "NF", levels=levels)
+    assert result.dtype == (numpy.uint8 if levels else numpy.float32)
+    assert result.tolist() == images.astype("float32").tolist()
 
 
 @pytest.mark.parametrize(
     ("images", "part"),
     [
-        (numpy.array([[0.0, 255.0]]), "range from 0 to 255, not within .* divide by 255"),
+        (numpy.array([[0.5, 255.0]]), "range from 0.5 to 255, not within .* divide by 255"),
+        (numpy.array([[0.0, 16.0]]), "from 0 to 16: white can be 255 or 16; save them as uint8, or divide by 16"),
+        (numpy.array([[0, 16]], dtype="int32"), "int32 images range from 0 to 16: white can be 255 or 16"),
+        (numpy.array([[0, 1]]), "from 0 to 1: white can be 255 or 1"),
+        (numpy.array([[0, 65535]], dtype="uint16"), "range from 0 to 65535, not within 0..255; divide by their white"),
+        (numpy.array([[-1, 255]], dtype="int16"), "range from -1 to 255, not within 0..255"),
+        (numpy.array([[-128, 127]], dtype="int8"), "range from -128 to 127, not within 0..255"),
         (numpy.array([[-1.0, 1.0]]), "range from -1 to 1, not within .* undo the normalisation"),
         (numpy.array([[0.0, 1.0000002]], dtype="float32"), "range from 0 to 1.0000002"),
         (numpy.array([[0.0, 300.0]]), "undo the normalisation"),
@@ -99,8 +114,6 @@ def test_pixels_pass(images):
         (numpy.array([[0, 1]], dtype="uint8"), "largest value is 1"),
         (numpy.array([[0, 0]], dtype="uint8"), "largest value is 0"),
         (numpy.array([[True, False]]), "of type bool"),
-        (numpy.array([[0, 255]]), "of type int64"),
-        (numpy.array([[0, 255]], dtype="uint16"), "of type uint16"),
         (numpy.array([["a"]]), "of type <U1"),
         (numpy.array([[1j]]), "of type complex128"),
         (numpy.empty((0, 4, 4), dtype="uint8"), "no images"),
@@ -112,4 +125,9 @@ def test_other_values_are_refused(images, part):
 
 
 def test_interpretation_names_type_layout_and_shape():
-    assert interpret(numpy.zeros((3, 8, 9), dtype="float64"), "NHW") == "float64 NHW, 3 x 8 x 9"
+    zeros = numpy.zeros((3, 8, 9))
+    assert interpret(zeros, "NHW", levels=False) == "float64 NHW, 3 x 8 x 9"
+    assert interpret(zeros + 200, "NHW", levels=True) == "float64 NHW, 3 x 8 x 9, divided by 255"
+    assert interpret((zeros + 200).astype("uint8"), "NHW", levels=True) == "uint8 NHW, 3 x 8 x 9"
+    dark = interpret((zeros + 16).astype("uint8"), "NHW", levels=True)
+    assert dark == "uint8 NHW, 3 x 8 x 9, the largest value is 16 of 255"

@@ -114,3 +114,48 @@ def test_mismatches_are_refused(tmp_path, spec, part):
     names = [save(tmp_path, "a.png"), save(tmp_path, "b.png", size=(9, 9))]
     with pytest.raises(DataError, match=part):
         read_photos(tmp_path, names, spec)
+
+
+def turned_files(folder, suffix):
+    """One picture for each rotation mark, stored so that all look alike once the mark is applied."""
+    upright = numpy.zeros((6, 8, 3), dtype=numpy.uint8)
+    upright[:3, :4] = 200
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: numpy.rot90(upright),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: numpy.rot90(upright, -1),
+    }
+    for mark, pixels in stored.items():
+        exif = Image.Exif()
+        exif[0x0112] = mark
+        options = {} if suffix == "jpg" else {"lossless": True} if suffix == "webp" else {}
+        Image.fromarray(numpy.ascontiguousarray(pixels)).save(folder / f"{mark}.{suffix}", exif=exif, **options)
+    return upright, [f"{mark}.{suffix}" for mark in stored]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_rotation_marks_are_applied_and_said(tmp_path, suffix):
+    upright, names = turned_files(tmp_path, suffix)
+    result, done = read_photos(tmp_path, names, InputSpec())
+    wanted = torch.from_numpy(upright).permute(2, 0, 1).int()
+    assert done == ("EXIF rotation applied to 7 of 8 images",)
+    assert int((result.int() - wanted).abs().max()) <= (40 if suffix == "jpg" else 0)
+
+
+@pytest.mark.parametrize("value", [0, 9, 600])
+def test_marks_that_say_nothing_change_nothing(tmp_path, value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    Image.new("RGB", (8, 6), (9, 9, 9)).save(tmp_path / "a.png", exif=exif)
+    result, done = read_photos(tmp_path, ["a.png"], InputSpec())
+    assert (tuple(result.shape), done) == ((1, 3, 6, 8), ())
+
+
+def test_a_damaged_exif_block_spoils_nothing(tmp_path):
+    Image.new("RGB", (8, 6), (9, 9, 9)).save(tmp_path / "a.jpg", exif=b"Exif\x00\x00MM\x00*\x00\x00\xff\xff\xff\xff")
+    assert read_photos(tmp_path, ["a.jpg"], InputSpec())[0].shape == (1, 3, 6, 8)

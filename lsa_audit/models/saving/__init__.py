@@ -122,6 +122,7 @@ def _sidecar(request: ModelRequest, arch: str | None) -> str | None:
         "logits": request.logits,
         "outputs_are": request.outputs_are,
         "label_offset": request.label_offset,
+        "class_names": request.class_names and list(request.class_names),
         "arch": arch if arch and ":" not in arch else None,
     }
     values = {key: value for key, value in said.items() if value is not None}
