@@ -18,6 +18,7 @@ from .clock import Clock
 from .data.base import Dataset, digests, remarks
 from .data.base import describe as describe_data
 from .data.labels import choose_labels
+from .examining import examine
 from .findings import find_all
 from .gallery import Gallery, gallery
 from .graph import taps
@@ -26,6 +27,7 @@ from .graph.select import select
 from .graph.verification import TOLERANCE
 from .graph.walker import walk
 from .measuring import Study, attack_to_study, attacks_to_study, measure_parts, needs_images, neuron_layers
+from .models.answers import predicted
 from .models.base import describe as describe_model
 from .models.state import preserved
 from .plan import measurable, perturbations, runs, without_gradients
@@ -40,7 +42,6 @@ from .stages import (
     Scene,
     Subject,
     attack_and_measure,
-    examine,
     in_training,
     load,
     load_without_data,
@@ -151,9 +152,10 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
             unknown = torch.zeros(len(dataset), dtype=torch.bool)
             scene = Scene(model, dataset, dataset.labels, place.device, batch_size, unknown)
             logits = predict(scene, progress)
-            predictions = logits.argmax(1)
+            predictions = predicted(logits)
             if label_info.source == "self":
-                scene = replace(scene, labels=predictions)
+                # Images without an answer count as wrong whatever their label.
+                scene = replace(scene, labels=predictions.clamp_min(0))
             scene = replace(scene, right=predictions == scene.labels)
             right = scene.right.numpy()
             clean = estimate(int(right.sum()), len(right))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .attacks.norms import lengths
+from .models.answers import has_answer
 from .records import ClassScore, Flipped
 from .stages import Scene
 from .verdicts import Verdicts
@@ -46,7 +47,7 @@ def gallery(scene: Scene, logits: Tensor, verdicts: Verdicts, adversarial: Tenso
 
     The first image of every class comes first, then the second of every class, and so on, always in the order of
     the data. An image whose last adversarial version is right again, as an earlier step alone fooled the model, is left
-    out, and so is one whose logits are not finite.
+    out, and so is one without an answer; masked classes are not listed.
 
     Args:
         logits: of the clean images, [N, K] on the CPU.
@@ -100,7 +101,8 @@ def _pairs(scene: Scene, logits: Tensor, adversarial: Tensor, places: list[int])
         with torch.no_grad():
             after = scene.model.module(attacked.to(scene.device)).cpu()
         for place, image, found in zip(some, attacked, after, strict=True):
-            if all(bool(values.isfinite().all()) for values in (image, found, logits[place])):
+            answers = torch.stack([found, logits[place]])
+            if bool(image.isfinite().all()) and bool(has_answer(answers).all()):
                 clean = scene.dataset.images(place, place + 1)[0]
                 yield _Pair(place, clean, image, logits[place], found)
 
@@ -128,6 +130,6 @@ def _flipped(scene: Scene, verdicts: Verdicts, row: int, pair: _Pair) -> Flipped
                 adversarial=float(pair.logits[number]),
             )
             for number in ranked
-            if number in shown
+            if number in shown and pair.clean_logits[number].isfinite() and pair.logits[number].isfinite()
         ),
     )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import data, health, models
-from .attacks import ATTACKS
+from . import data, models
 from .attacks.base import Batch, Engine
 from .data import order
 from .data.base import DataRequest, Dataset, InputSpec
@@ -34,9 +32,9 @@ from .plan import Run
 from .probes.sustainability import SustainabilityProbe
 from .profile import Profile
 from .progress import Progress
-from .records import ModelHealth, Perturbation
+from .records import Perturbation
 from .runtime import Runtime, compiled_or_none
-from .verdicts import Verdicts, comparisons
+from .verdicts import Verdicts
 
 WALK_IMAGES = 3
 
@@ -334,41 +332,3 @@ def make_bench(scene: Scene, graph: Graph, planned: Sequence[Perturbation], prof
 def in_training(subject: Subject) -> int:
     """How many layers of a module in memory are in training mode; 0 for a model that is loaded."""
     return sum(child.training for child in subject.modules()) if isinstance(subject, nn.Module) else 0
-
-
-def examine(
-    scene: Scene, logits: Tensor, verdicts: Mapping[str, Verdicts], seed: int, given_in_training: int
-) -> ModelHealth:
-    """What the clean logits [N, K], a repeated forward, and an unbounded attack on what withstood say of the model."""
-    module = scene.model.module
-    _, first = next(scene.batches())
-    attacked = any(
-        entry.perturbation.kind == "attack" and ATTACKS[entry.perturbation.name].gradients
-        for entry in verdicts.values()
-    )
-    trial = None
-    if attacked:
-        trial = health.unbounded(module, _withstood(scene, verdicts, health.UNBOUNDED_IMAGES), seed)
-    return ModelHealth(
-        outputs=health.outputs_are(logits),
-        saturated=int(health.saturated(logits).sum()),
-        repeat_difference=health.repeat_difference(module, first.images),
-        training_layers=health.training_layers(module),
-        given_in_training=given_in_training,
-        unbounded=trial,
-        comparisons=comparisons(verdicts, scene.right.numpy()),
-    )
-
-
-def _withstood(scene: Scene, verdicts: Mapping[str, Verdicts], most: int) -> list[Batch]:
-    """The first images, at most `most`, that are right before and after every attack, in batches."""
-    left = scene.right.numpy().copy()
-    for entry in verdicts.values():
-        left &= entry.right
-    chosen = np.flatnonzero(left)[:most]
-    batches = []
-    for part, batch in scene.batches():
-        here = chosen[(chosen >= part.start) & (chosen < part.stop)] - part.start
-        if len(here):
-            batches.append(batch.of(torch.from_numpy(here).to(scene.device)))
-    return batches

@@ -19,6 +19,7 @@ from .data.base import describe as describe_data
 from .data.labels import choose_labels
 from .errors import DataError, UsageError
 from .judging import in_parts
+from .models.answers import NO_ANSWER, is_right, predicted
 from .models.base import Model
 from .models.base import describe as describe_model
 from .models.state import preserved
@@ -145,13 +146,13 @@ def _clean(scene: Scene, record: AuditRecord, evidence: Evidence, progress: Prog
     size, ids = len(scene.dataset), scene.dataset.image_ids
     predictions = torch.from_numpy(stored(evidence, "clean_predictions", "i", (size,)).astype(np.int64))
     labels = torch.from_numpy(stored(evidence, "labels", "i", (size,)).astype(np.int64))
-    if not ((predictions >= 0) & (predictions < scene.model.settled[1])).all():
+    if not ((predictions >= NO_ANSWER) & (predictions < scene.model.settled[1])).all():
         raise DataError("evidence.npz: clean_predictions holds no classes of the model", DAMAGED_HINT)
-    expected = predictions if record.labels.source == "self" else scene.dataset.labels
+    expected = predictions.clamp_min(0) if record.labels.source == "self" else scene.dataset.labels
     scene = replace(scene, labels=expected, right=predictions == expected)
     logits = predict(scene, progress)
-    apart = logits.argmax(1) != predictions
-    ties = apart & _tied(logits, predictions)
+    apart = predicted(logits) != predictions
+    ties = apart & (predictions != NO_ANSWER) & _tied(logits, predictions.clamp_min(0))
     differences = [
         *_about(CLEAN, "the prediction is not the stored one", apart & ~ties, ids),
         *_about(CLEAN, "the stored label is not the data's", labels != expected, ids),
@@ -219,7 +220,7 @@ class _Judged:
     valid: Tensor
 
     def right(self, labels: Tensor) -> Tensor:
-        return torch.isfinite(self.logits).all(1) & (self.logits.argmax(1) == labels)
+        return is_right(self.logits, labels)
 
 
 def _judge(scene: Scene, images: NDArray[Any], norm: Norm, progress: Progress) -> _Judged:
@@ -237,7 +238,9 @@ def _judge(scene: Scene, images: NDArray[Any], norm: Norm, progress: Progress) -
 
 def _tied(logits: Tensor, classes: Tensor) -> Tensor:
     """[N] whether the logit of the class [N] and the best other one are too near for rounding to leave their order."""
-    return margin(logits, classes, classes).abs() < TIE * logits.abs().amax(1)
+    # Masked classes have a logit of minus infinity, which would make every difference small beside it.
+    largest = logits.masked_fill(logits.isneginf(), 0.0).abs().amax(1)
+    return margin(logits, classes, classes).abs() < TIE * largest
 
 
 def _nearest(verdicts: Verdicts, distance: Tensor, scene: Scene) -> Iterator[Difference]:

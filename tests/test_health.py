@@ -90,3 +90,131 @@ def test_an_unbounded_attack_reaches_every_image_of_a_model_that_can_be_attacked
 def test_nothing_withstood_nothing_to_try():
     case = linear_case((2,), 2, 2, seed=0)
     assert health.unbounded(case.module, [], seed=0).images == 0
+
+
+class Backward(torch.autograd.Function):
+    """The identity, with a gradient of somebody else's choice."""
+
+    @staticmethod
+    def forward(context, images, change):
+        context.change = change
+        return images.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return context.change(gradient), None
+
+
+class Misled(nn.Module):
+    """A network whose input gradient is changed on the way."""
+
+    def __init__(self, network: nn.Module, change) -> None:
+        super().__init__()
+        self.network = network
+        self.change = change
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(Backward.apply(images, self.change))
+
+
+def some_reversed(gradient: Tensor) -> Tensor:
+    signs = torch.ones(len(gradient), 1, 1, 1)
+    signs[::3] = -1
+    return signs * gradient
+
+
+def one_channel_reversed(gradient: Tensor) -> Tensor:
+    return gradient * torch.tensor([-1.0, 1.0, 1.0]).view(1, 3, 1, 1)
+
+
+def unrelated(gradient: Tensor) -> Tensor:
+    return torch.randn(gradient.shape, generator=torch.Generator().manual_seed(4))
+
+
+CHANGES = {
+    "none": (lambda gradient: gradient, 0.0, 0.0),
+    "tiny": (lambda gradient: 1e-20 * gradient, 0.0, 0.0),
+    "reversed": (torch.neg, 1.0, 1.0),
+    "some reversed": (some_reversed, 1 / 3, 1 / 3),
+    "one channel reversed": (one_channel_reversed, None, 0.15),
+    "unrelated": (unrelated, 0.5, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_slopes_tell_gradients_that_do_not_lead_uphill(name):
+    change, downhill, wrong_parts = CHANGES[name]
+    generator = torch.Generator().manual_seed(2)
+    plain = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.Softplus(), nn.Flatten(), nn.Linear(6 * 64, 20), nn.ReLU(), nn.Linear(20, 5)
+    ).eval()
+    with torch.no_grad():
+        for values in plain.parameters():
+            values.normal_(0, 0.3, generator=generator)
+    images = torch.rand(60, 3, 8, 8, generator=generator)
+    labels = plain(images).argmax(1)
+    trial = health.slopes(Misled(plain, change), Batch(images, labels, tuple(map(str, range(60)))), 0.0)
+    assert (trial.images, trial.parts) == (60, 60 * 11)
+    assert trial.tested == 60
+    assert trial.smooth > 0.8 * trial.parts
+    assert trial.tiny == (60 if name == "tiny" else 0)
+    if downhill is not None:
+        assert trial.downhill / trial.tested == pytest.approx(downhill, abs=0.2 if name == "unrelated" else 0.02)
+    assert trial.parts_downhill / trial.smooth == pytest.approx(wrong_parts, abs=0.1 if name == "unrelated" else 0.08)
+
+
+def test_a_step_against_the_reversed_gradient_raises_the_loss():
+    """The right value by hand: a linear model, of which the loss is known in closed form."""
+    weights = torch.tensor([[1.0, -2.0, 0.5], [0.0, 1.0, 0.0]])
+    plain = nn.Linear(3, 2, bias=False).eval()
+    plain.weight.data = weights
+    images = torch.full((4, 3), 0.5)
+    labels = torch.tensor([1, 1, 0, 0])
+    for change, expected in ((lambda gradient: gradient, 0), (torch.neg, 4)):
+        trial = health.slopes(Misled(plain, change), Batch(images, labels, tuple("abcd")), 0.0)
+        assert (trial.tested, trial.downhill) == (4, expected)
+
+
+def test_a_model_that_rounds_and_passes_the_gradient_on_is_not_called_wrong():
+    class Rounding(nn.Module):
+        def forward(self, images):
+            return images + (torch.round(images * 16) / 16 - images).detach()
+
+    case = linear_case((1, 8, 8), 5, 40, seed=3)
+    module = nn.Sequential(Rounding(), case.module).eval()
+    labels = module(case.images).argmax(1)
+    trial = health.slopes(module, Batch(case.images, labels, tuple(map(str, range(40)))), 0.0)
+    assert trial.downhill <= 0.1 * trial.tested
+    assert trial.smooth < 0.5 * trial.parts or trial.parts_downhill <= 0.05 * trial.smooth
+
+
+def test_slopes_leave_nothing_behind_and_do_not_depend_on_chance():
+    case = linear_case((1, 4, 4), 4, 12, seed=0)
+    labels = case.module(case.images).argmax(1)
+    batch = Batch(case.images, labels, tuple(map(str, range(12))))
+    state = torch.random.get_rng_state()
+    before = case.images.clone()
+    first, second = (health.slopes(case.module, batch, 0.0) for _ in range(2))
+    assert first == second
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert torch.equal(before, case.images)
+    assert all(values.grad is None for values in case.module.parameters())
+
+
+def test_the_unbounded_attack_tells_what_chance_alone_does():
+    case = linear_case((3, 4, 4), 4, 20, seed=0)
+    labels = case.module(case.images).argmax(1)
+    batch = Batch(case.images, labels, tuple(map(str, range(20))))
+    trial = health.unbounded(case.module, [batch], seed=0)
+    assert trial.fooled == 20
+    assert 0 < trial.by_chance < 20
+
+
+def test_an_unbounded_attack_starts_where_a_reversed_gradient_leads_nowhere():
+    plain = nn.Linear(3, 2, bias=False).eval()
+    plain.weight.data = torch.tensor([[1.0, -2.0, 0.5], [0.0, 1.0, 0.0]])
+    images = torch.tensor([[0.1, 0.9, 0.2], [0.9, 0.1, 0.8]]).repeat(10, 1)
+    batch = Batch(images, plain(images).argmax(1), tuple(map(str, range(20))))
+    found = [health.unbounded(Misled(plain, change), [batch], seed=0) for change in (lambda same: same, torch.neg)]
+    assert [trial.fooled for trial in found] == [20, 0]
+    assert 0 < found[0].by_chance == found[1].by_chance < 20

@@ -73,7 +73,12 @@ ATTACKS: dict[str, Entry] = {
         "APGD on a loss that scaled logits do not hide", "attack", "arXiv 2003.01690", steps=50, iterative=True
     ),
     "apgd-t": Entry(
-        "APGD towards each of the nine likeliest classes", "attack", "arXiv 2003.01690", steps=50, iterative=True
+        "APGD towards each of the nine likeliest classes",
+        "attack",
+        "arXiv 2003.01690",
+        steps=50,
+        iterative=True,
+        version=2,
     ),
     "fab-t": Entry(
         "the nearest boundary of each of the nine likeliest classes",
@@ -130,6 +135,7 @@ ATTACKS: dict[str, Entry] = {
         "arXiv 2003.01690",
         steps=0,
         ensemble=True,
+        version=2,
     ),
     "cascade": Entry(
         "the members of autoattack within a budget of passes (steps)",
@@ -139,6 +145,7 @@ ATTACKS: dict[str, Entry] = {
         iterative=True,
         ensemble=True,
         steps_are="passes",
+        version=2,
     ),
     "gaussian": Entry(
         "normal noise, clipped to the ball", "noise", "arXiv 2202.02626", steps=0, gradients=False, norms=EVERY_NORM

@@ -97,7 +97,7 @@ def run_targeted(target: Target, rows: Tensor, draws: Draws, *, classes: int = C
     return target.images[rows] if first is None else first
 
 
-def search(target: Target, rows: Tensor, draws: Draws, aim: Aim) -> Tensor:
+def search(target: Target, rows: Tensor, draws: Draws, aim: Aim, start: Tensor | None = None) -> Tensor:
     """APGD: the image of the highest objective that the search met.
 
     Update: z = project(x + step * steepest(g)); x <- project(x + 0.75 (z - x) + 0.25 (x - x_previous)); at checkpoints
@@ -112,14 +112,15 @@ def search(target: Target, rows: Tensor, draws: Draws, aim: Aim) -> Tensor:
         rows: [n] which images of the batch to perturb.
         draws: one generator for each of `rows`.
         aim: what is raised.
+        start: [n, ...] where to begin; None: at random in the ball.
 
     Returns:
         Images [n, ...] inside the ball and [0, 1].
 
-    Cost: `steps` + 1 forwards and backwards an image. Random: one draw an image, the start.
+    Cost: `steps` + 1 forwards and backwards an image. Random: one draw an image, the start, unless it is given.
     """
     scene = _Scene(target, aim, Ball(target.images[rows], target.budget), rows)
-    state = _begin(random_start(scene.ball.images, target.budget, draws), scene)
+    state = _begin(random_start(scene.ball.images, target.budget, draws) if start is None else start, scene)
     ended = state.best.clone()
     checkpoints = checkpoint_steps(target.budget.steps)
     last = 0

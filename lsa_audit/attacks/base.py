@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError
+from ..models.answers import has_answer, is_right
 from ..models.state import preserved
 from ..records import AttackStage
 from .budget import Budget
@@ -35,7 +36,7 @@ class Outcome:
             last; the clean one where that is misclassified already.
         final: [N, ...] what the first run ended with; with `spend_all` every image has had the same number of steps.
         distance: [N] of the judged image from the clean one in the budget's norm; infinite where it is right.
-        nonfinite: [N] bool, the judged logits are not finite (never right).
+        nonfinite: [N] bool, the judged logits hold NaN or plus infinity, or nothing finite (never right).
         zero_gradient: [N] bool, right, but no gradient was ever finite and non-zero: the image was not attacked.
         vanishing_gradient: [N] bool, right, and no gradient had an entry of at least 1e-10; holds the zero ones.
         nonfinite_gradient: [N] bool, a gradient held NaN or infinity.
@@ -152,7 +153,7 @@ def judge(
         final = _attack(attack, target, batch, seed)
         logits, judged = _verdict(module, target, final)
         if engine.precision is not None or engine.compiled is not None:
-            only_in_queries = target.fooled & (logits.argmax(1) == batch.labels)
+            only_in_queries = target.fooled & is_right(logits, batch.labels)
             if only_in_queries.any():
                 target.module, target.precision, target.budget = module, None, replace(budget, spend_all=False)
                 target.forget(only_in_queries)
@@ -188,8 +189,7 @@ def _verdict(module: nn.Module, target: Target, final: Tensor) -> tuple[Tensor, 
 
 
 def _outcome(target: Target, judged: Tensor, final: Tensor, logits: Tensor, *, gradients: bool) -> Outcome:
-    finite = torch.isfinite(logits).all(1)
-    right = finite & (logits.argmax(1) == target.labels)
+    right = is_right(logits, target.labels)
     attacked = right & gradients
     distance = lengths(judged - target.images, target.budget.norm).flatten()
     return Outcome(
@@ -197,7 +197,7 @@ def _outcome(target: Target, judged: Tensor, final: Tensor, logits: Tensor, *, g
         adversarial=judged,
         final=final,
         distance=distance.where(~right, torch.inf),
-        nonfinite=~finite,
+        nonfinite=~has_answer(logits),
         zero_gradient=attacked & (target.largest == 0),
         vanishing_gradient=attacked & (target.largest < STRONG),
         nonfinite_gradient=target.broken,

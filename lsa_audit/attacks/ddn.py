@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..models.answers import is_right
 from .deepfool import walk
 from .draws import Draws
 from .norms import TINY, column, lengths, project, steepest
@@ -69,4 +70,4 @@ def run(target: Target, rows: Tensor, draws: Draws) -> Tensor:  # noqa: ARG001 -
 def _signed_cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     """The cross-entropy, negated where the image is misclassified: its sign saves the forward that would tell."""
     losses = cross_entropy(logits, labels, targets)
-    return torch.where(logits.argmax(1) == labels, losses, -losses)
+    return torch.where(is_right(logits, labels), losses, -losses)

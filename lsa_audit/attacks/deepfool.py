@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..models.answers import is_right
 from ..records import Norm
 from .draws import Draws
 from .hyperplane import shortest
@@ -54,7 +55,7 @@ def walk(target: Target, rows: Tensor) -> tuple[Tensor, Tensor]:
         current[standing] = (images[standing] + (1 + OVERSHOOT) * walked[standing]).clamp(0.0, 1.0)
     fell = torch.ones_like(rows, dtype=torch.bool)
     if len(standing):
-        fell[standing] = target.logits(current[standing], rows[standing]).argmax(1) != target.labels[rows[standing]]
+        fell[standing] = ~is_right(target.logits(current[standing], rows[standing]), target.labels[rows[standing]])
     return _drawn_back(target, rows, current, fell), fell
 
 
@@ -78,7 +79,7 @@ def _drawn_back(target: Target, rows: Tensor, current: Tensor, fell: Tensor) -> 
             break
         clean, middle = target.images[rows[working]], (low[working] + high[working]) / 2
         tried = (clean + column(middle, clean) * (current[working] - clean)).clamp(0.0, 1.0)
-        wrong = target.logits(tried, rows[working]).argmax(1) != target.labels[rows[working]]
+        wrong = ~is_right(target.logits(tried, rows[working]), target.labels[rows[working]])
         high[working] = torch.where(wrong, middle, high[working])
         low[working] = torch.where(wrong, low[working], middle)
         nearest[working[wrong]] = tried[wrong]

@@ -11,6 +11,7 @@ from ..records import AttackStage
 from . import MOST_QUERIES, apgd, cascade_queries, fab, square
 from .base import Attack
 from .draws import Draws
+from .objectives import cross_entropy, dlr
 from .target import Target
 from .targets import CLASSES, positions
 
@@ -138,7 +139,18 @@ def cascade(passes: int) -> tuple[Member, ...]:
 
 
 def run_unbounded(target: Target, rows: Tensor, draws: Draws) -> Tensor:
-    """APGD on both untargeted objectives with the budget's steps: what a trial in an unbounded ball runs."""
+    """APGD on both untargeted objectives with the budget's steps: what a trial in an unbounded ball runs.
+
+    It starts from the clean images: a random start in such a ball is a picture of noise, which fools many models before
+    any gradient was asked for.
+    """
     steps = target.budget.steps
-    members = (Member("apgd-ce", apgd.run_ce, steps), Member("apgd-dlr", apgd.run_dlr, steps))
+    members = tuple(
+        Member(name, partial(_from_clean, aim=apgd.Aim(objective)), steps)
+        for name, objective in (("apgd-ce", cross_entropy), ("apgd-dlr", dlr))
+    )
     return run_members(target, rows, draws, members)
+
+
+def _from_clean(target: Target, rows: Tensor, draws: Draws, *, aim: apgd.Aim) -> Tensor:
+    return apgd.search(target, rows, draws, aim, target.images[rows])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..models.answers import is_right
 from .draws import Draws
 from .hyperplane import shortest
 from .norms import lengths
@@ -71,7 +72,7 @@ def _walk(target: Target, rows: Tensor, aims: Tensor, found: _Found) -> None:
         if not len(rows):
             return
         current = _step(target, clean, current, rows, aims)
-        fooling = (target.logits(current, rows).argmax(1) != target.labels_of(rows)).nonzero().flatten()
+        fooling = (~is_right(target.logits(current, rows), target.labels_of(rows))).nonzero().flatten()
         if len(fooling):
             change = current[fooling] - clean[fooling]
             found.keep(places[fooling], current[fooling], lengths(change, target.budget.norm).flatten())

@@ -24,28 +24,48 @@ def dlr(logits: Tensor, labels: Tensor, _targets: Tensor) -> Tensor:
 
     Neither a shift nor a scaling of the logits changes it, so saturated outputs do not hide its gradient.
     Source: Croce, Hein, ICML 2020, arXiv 2003.01690, eq. 6.
-    Differs from the source: two classes have no third; the plain difference is taken.
+    Differs from the source: two classes have no third; the plain difference is taken. So it is where all but two
+    classes are masked, with logits of minus infinity.
     """
     ordered = logits.sort(dim=1, descending=True).values
-    label = _of(logits, labels)
     first_is_label = logits.argmax(1) == labels
-    other = ordered[:, 1].where(first_is_label, ordered[:, 0])
+    apart = ordered[:, 1].where(first_is_label, ordered[:, 0]) - _of(logits, labels)
     if logits.shape[1] < 3:
-        return other - label
-    return (other - label) / (ordered[:, 0] - ordered[:, 2]).clamp_min(TINY)
+        return apart
+    return _over(apart, ordered[:, 0], ordered[:, 2])
 
 
 def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     """-(z_y - z_t) / (z_1st - (z_3rd + z_4th) / 2).
 
     Source: Croce, Hein, ICML 2020, arXiv 2003.01690, eq. 7.
-    Differs from the source: three classes have no fourth, so the third stands alone; two have the plain difference.
+    Differs from the source: with three classes it would divide by z_1st - z_3rd and be constant towards the third;
+    three and two classes have the plain difference, and so have images of which all but three are masked.
     """
     apart = difference(logits, labels, targets)
-    if logits.shape[1] < 3:
+    if logits.shape[1] < 4:
         return apart
     ordered = logits.sort(dim=1, descending=True).values
-    return apart / (ordered[:, 0] - ordered[:, 2:4].mean(1)).clamp_min(TINY)
+    return _over(apart, ordered[:, 0], ordered[:, 2:4].mean(1))
+
+
+def _over(apart: Tensor, first: Tensor, later: Tensor) -> Tensor:
+    """The ratio of a difference to how far the first logit is from later ones; the difference where these are masked.
+
+    Selected before the division: what is not used must not turn the gradient into NaN.
+    """
+    masked = ~torch.isfinite(later)
+    spread = torch.where(masked, 1.0, (first - later.masked_fill(masked, 0.0)).clamp_min(TINY))
+    return apart / spread
+
+
+def log_odds(logits: Tensor, labels: Tensor, _targets: Tensor) -> Tensor:
+    """log sum_{i != y} exp(z_i) - z_y, in float64 (but on MPS).
+
+    It rises wherever the cross-entropy does, and never goes flat.
+    """
+    exact = logits if logits.device.type == "mps" else logits.double()
+    return exact.scatter(1, labels[:, None], -torch.inf).logsumexp(1) - _of(exact, labels)
 
 
 def margin(logits: Tensor, labels: Tensor, _targets: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ..models.answers import is_right
 from ..records import AttackStage
 from .budget import Budget
 from .norms import inside, lengths
@@ -219,7 +220,7 @@ class Target:
         """Keep the first (or nearest) image of each row that is misclassified and inside the ball."""
         self._calls += 1
         self.classes = logits.shape[1]
-        found = (logits.argmax(1) != self.labels_of(rows)).nonzero().flatten()
+        found = (~is_right(logits, self.labels_of(rows))).nonzero().flatten()
         if len(found) and not self.budget.nearest:
             found = found[~self.fooled[rows[found]]]
         if not len(found):

@@ -16,6 +16,7 @@ from . import (
     progress,
     scope,
     single_step,
+    slopes,
     unmeasured,
     vulnerable_layers,
 )
@@ -34,6 +35,7 @@ HEALTH_RULES: dict[str, Rule] = {
     "nonfinite-gradients": gradients.nonfinite,
     "zero-gradients": gradients.zero,
     "vanishing-gradients": gradients.vanishing,
+    "wrong-gradients": slopes.find,
     "objective-does-not-rise": progress.objective,
     "first-step-only": progress.first_step,
     "unbounded-attack-fails": progress.unbounded,

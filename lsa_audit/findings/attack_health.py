@@ -56,6 +56,27 @@ def rests_on(record: AuditRecord, result: AttackResult, sound: Sound, left: int 
     )
 
 
+def level_of(record: AuditRecord, result: AttackResult, severe: bool, sound: Sound) -> Level:
+    """Of a sign of one attack: an error only where the reported figure rests on it, see `rests_on`.
+
+    Of a single step it is a footnote where an attack of several steps, free of the sign, settled the figure.
+    """
+    if severe and rests_on(record, result, sound):
+        return "error"
+    return "note" if outdone(record, result, sound) else "warning"
+
+
+def outdone(record: AuditRecord, result: AttackResult, sound: Sound) -> bool:
+    """Whether `result` is of a single step, and a sound attack of several steps leaves no more images right."""
+    return result.perturbation.steps == 1 and any(
+        other.signs is not None
+        and other.perturbation.steps != 1
+        and other.robust_accuracy.count <= result.robust_accuracy.count
+        and sound(other)
+        for other in same_ball(record, result)
+    )
+
+
 def same_ball(record: AuditRecord, result: AttackResult) -> list[AttackResult]:
     """The attacks at the norm and epsilon of `result`, itself among them."""
     ball = (result.perturbation.norm, result.perturbation.epsilon)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..records import AttackResult, AuditRecord, Comparison, Finding, Level, Suspicion
 from ..units import format_percent
-from .attack_health import attacks, graded, health, rests_on, same_ball
+from .advice import add, ran
+from .attack_health import attacks, graded, health, outdone, rests_on, same_ball
 
 NOTED_IMAGES = 2
 """One image is chance: a random start, a verdict on the edge."""
@@ -19,42 +22,56 @@ BLACK_BOX_SHARE = 0.1
 
 _SMALLER_DOUBT = "These are few, or a better attack found as much: prefer the lowest figure at this norm and epsilon."
 
+Advice = Callable[[AuditRecord, AttackResult], str]
+
 
 def more_steps(record: AuditRecord) -> list[Finding]:
     """An attack misses images that it, or a simpler one, finds with fewer steps."""
-    text = (
-        "The same search with fewer steps should not find more: look at the step size and at the gradients, and add "
-        "apgd-t and square"
-    )
-    return _find(record, "weaker-with-more-steps", "more-steps", text)
+
+    def advice(record: AuditRecord, result: AttackResult) -> str:
+        text = "The same search with fewer steps should not find more: look at the step size and at the gradients."
+        return f"{text}{add(record, result, 'apgd-t', 'square')}"
+
+    return _find(record, "weaker-with-more-steps", "more-steps", advice)
 
 
 def larger_epsilon(record: AuditRecord) -> list[Finding]:
     """An attack misses images that it finds in a smaller ball."""
-    text = (
-        "The larger ball holds the smaller one, so these verdicts are wrong: use an iterative attack with more steps, "
-        "or with restarts"
-    )
-    return _find(record, "weaker-with-larger-epsilon", "larger-epsilon", text)
+
+    def advice(record: AuditRecord, result: AttackResult) -> str:
+        better = "Use more steps, or restarts."
+        if result.perturbation.steps == 1:
+            several = any(other.perturbation.steps != 1 for other in same_ball(record, result))
+            better = "Read the figure as an upper bound." if several else "Use an attack of several steps."
+        return f"The larger ball holds the smaller one, so these verdicts are wrong. {better}"
+
+    return _find(record, "weaker-with-larger-epsilon", "larger-epsilon", advice)
 
 
 def black_box(record: AuditRecord) -> list[Finding]:
     """A search without gradients fools images that attacks with gradients left right."""
-    text = (
-        "Gradients mislead on this model, and what the search without them missed may fall too: add apgd-t and fab-t, "
-        "raise the queries of square, and read the figure as an upper bound"
-    )
-    return _find(record, "black-box-beats-white-box", "black-box", text, BLACK_BOX_SHARE)
+
+    def advice(record: AuditRecord, result: AttackResult) -> str:
+        text = "Gradients mislead on this model, and what the search without them missed may fall too."
+        more = add(record, result, "apgd-t", "fab-t")
+        queries = " Raise the queries of square." if "square" in ran(record, result) else ""
+        return f"{text}{more}{queries} Read the figure as an upper bound."
+
+    return _find(record, "black-box-beats-white-box", "black-box", advice, BLACK_BOX_SHARE)
 
 
 def noise(record: AuditRecord) -> list[Finding]:
     """Noise fools images that an attack with gradients left right."""
-    text = "A search should not miss what chance finds: the gradient does not lead anywhere; add apgd-t and square"
-    return _find(record, "noise-beats-gradient", "noise", text)
+
+    def advice(record: AuditRecord, result: AttackResult) -> str:
+        text = "A search should not miss what chance finds: the gradient does not lead anywhere."
+        return f"{text}{add(record, result, 'apgd-t', 'square')}"
+
+    return _find(record, "noise-beats-gradient", "noise", advice)
 
 
 def _find(
-    record: AuditRecord, rule: str, suspicion: Suspicion, text: str, share: float = MISSED_SHARE
+    record: AuditRecord, rule: str, suspicion: Suspicion, advice: Advice, share: float = MISSED_SHARE
 ) -> list[Finding]:
     """One finding for each attack that was outdone, on the pair that shows it best."""
     worst: dict[str, Comparison] = {}
@@ -66,26 +83,29 @@ def _find(
     results = {result.perturbation.id: result for result in attacks(record)}
     findings = []
     for pair in worst.values():
-        level = _level(record, results[pair.stronger], pair, share)
-        advice = f"{text}." if level == "error" else _SMALLER_DOUBT
+        result = results[pair.stronger]
+        level = _level(record, result, pair, share)
+        told = advice(record, result) if level == "error" else _SMALLER_DOUBT
         message = (
             f"Of {pair.robust} images that it left right, {pair.missed} ({format_percent(pair.missed / pair.robust)}) "
-            f"are fooled by {pair.weaker}. {advice}"
+            f"are fooled by {pair.weaker}. {told}"
         )
         findings.append(health(rule, level, pair.stronger, message))
     return findings
 
 
-def _level(record: AuditRecord, outdone: AttackResult, pair: Comparison, share: float) -> Level:
-    robust = outdone.robust_accuracy.count
+def _level(record: AuditRecord, result: AttackResult, pair: Comparison, share: float) -> Level:
+    robust = result.robust_accuracy.count
     # One large step overshoots on healthy models too; that says something only where nothing better was run.
-    if outdone.perturbation.steps == 1 and any(
-        other.robust_accuracy.count < robust for other in same_ball(record, outdone)
+    if result.perturbation.steps == 1 and any(
+        other.robust_accuracy.count < robust for other in same_ball(record, result)
     ):
+        return "note"
+    if outdone(record, result, lambda other: other.perturbation.id != pair.weaker):
         return "note"
     severe = pair.missed >= MISSED_IMAGES and pair.missed > share * pair.robust
     left = min(pair.robust - pair.missed, robust)
-    return graded(severe and rests_on(record, outdone, lambda other: other.perturbation.id != pair.weaker, left))
+    return graded(severe and rests_on(record, result, lambda other: other.perturbation.id != pair.weaker, left))
 
 
 def _recorded(record: AuditRecord) -> tuple[Comparison, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ..records import AttackResult, AuditRecord, Finding
+from ..records import AttackResult, AuditRecord, Finding, Level
 from ..units import format_percent
-from .attack_health import attacks, graded, health, rests_on
+from .advice import add
+from .attack_health import attacks, health, level_of
+from .slopes import tiny_but_right
 
 ZERO_SHARE = 0.01
 """Share of the robust verdicts that may rest on no gradient at all: one in a hundred moves the figure by a point."""
@@ -23,13 +25,13 @@ def zero(record: AuditRecord) -> list[Finding]:
         if not result.zero_gradient:
             continue
         robust = result.robust_accuracy.count
-        severe = not _little_zero(result) and rests_on(record, result, _little_zero)
+        level = level_of(record, result, not _little_zero(result), _little_zero)
         message = (
             f"{result.zero_gradient} of {robust} robust verdicts came about without one finite, non-zero gradient: "
             "these images were not attacked, and the true robust accuracy can be lower. Look for saturated or softmax "
-            "outputs, rounding, or a detached input, and add apgd-t and square."
+            f"outputs, rounding, or a detached input.{add(record, result, 'apgd-t', 'square')}"
         )
-        findings.append(health("zero-gradients", graded(severe), result.perturbation.id, message))
+        findings.append(health("zero-gradients", level, result.perturbation.id, message))
     return findings
 
 
@@ -40,13 +42,18 @@ def vanishing(record: AuditRecord) -> list[Finding]:
         count, robust = _vanished(result), result.robust_accuracy.count
         if count <= VANISHING_NOTED * robust:
             continue
-        severe = count > VANISHING_SHARE * robust and rests_on(record, result, _little_vanished)
-        message = (
-            f"For {count} of {robust} robust verdicts no gradient entry reached 1e-10: rounding decides where such an "
-            "attack goes, and the true robust accuracy can be lower. Add an attack whose objective does not depend on "
-            "the scale of the logits (apgd-t, apgd-dlr)."
-        )
-        findings.append(health("vanishing-gradients", graded(severe), result.perturbation.id, message))
+        # What is tiny by its scale alone still has its sign, and steps follow the sign or the direction.
+        if tiny_but_right(record):
+            level: Level = "note"
+            meaning = "Small steps along them raise the loss all the same, so the attack can follow them."
+        else:
+            level = level_of(record, result, count > VANISHING_SHARE * robust, _little_vanished)
+            meaning = (
+                "Rounding decides where such an attack goes, and the true robust accuracy can be lower."
+                f"{add(record, result, 'apgd-t', 'apgd-dlr')}"
+            )
+        message = f"For {count} of {robust} robust verdicts no gradient entry reached 1e-10. {meaning}"
+        findings.append(health("vanishing-gradients", level, result.perturbation.id, message))
     return findings
 
 
@@ -56,7 +63,7 @@ def nonfinite(record: AuditRecord) -> list[Finding]:
     for result in attacks(record):
         if result.signs is None or not result.signs.nonfinite_gradient:
             continue
-        severe = not _little_nonfinite(result) and rests_on(record, result, _little_nonfinite)
+        level = level_of(record, result, not _little_nonfinite(result), _little_nonfinite)
         images = result.robust_accuracy.total
         count = result.signs.nonfinite_gradient
         message = (
@@ -64,7 +71,7 @@ def nonfinite(record: AuditRecord) -> list[Finding]:
             "attack took these entries as zero and was partly blind. Look for a division by zero, the root or the "
             "logarithm of 0, or an overflow in the model."
         )
-        findings.append(health("nonfinite-gradients", graded(severe), result.perturbation.id, message))
+        findings.append(health("nonfinite-gradients", level, result.perturbation.id, message))
     return findings
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..records import AttackResult, AuditRecord, Finding, Level
 from ..units import format_percent
-from .attack_health import at_stake, attacks, health, same_ball
+from .advice import add
+from .attack_health import at_stake, attacks, graded, health, same_ball
 
 SATURATED_SHARE = 0.1
 """Above one clean image in ten the attacks that raise the cross-entropy start from a flat place too often to ignore."""
@@ -14,18 +15,27 @@ CROSS_ENTROPY = frozenset({"fgsm", "pgd", "apgd-ce", "ddn"})
 
 
 def nonfinite_logits(record: AuditRecord) -> list[Finding]:
-    """Perturbed images on which the logits are NaN or infinite."""
+    """Perturbed images on which the logits are NaN or infinite; an error where the reported figure counts them."""
     return [
         health(
             "nonfinite-logits",
-            "error",
+            graded(not _borne_out(record, result)),
             result.perturbation.id,
-            f"The logits of {result.nonfinite} perturbed images are NaN or infinite. They count as fooled, but there "
-            "the model fails in another way than by a wrong answer: mend that first (an overflow, a division by zero).",
+            f"The logits of {result.nonfinite} perturbed images are NaN or infinite. They count as fooled, but the "
+            "model gives no answer there instead of a wrong one: fix that first (an overflow, a division by zero).",
         )
         for result in record.attacks
         if result.nonfinite
     ]
+
+
+def _borne_out(record: AuditRecord, result: AttackResult) -> bool:
+    """Whether an attack without such logits leaves no more images right in the same ball."""
+    return any(
+        not other.nonfinite and other.robust_accuracy.count <= result.robust_accuracy.count
+        for other in same_ball(record, result)
+        if other is not result
+    )
 
 
 def probabilities(record: AuditRecord) -> list[Finding]:
@@ -63,16 +73,16 @@ def saturated(record: AuditRecord) -> list[Finding]:
     if not is_saturated(record) or record.health is None or not attacks(record):
         return []
     count, total = record.health.saturated, record.clean.total
-    alone = any(
-        all(on_cross_entropy(other) for other in same_ball(record, result))
+    alone = [
+        result
         for result in attacks(record)
-        if result.perturbation.epsilon > 0
-    )
+        if result.perturbation.epsilon > 0 and all(on_cross_entropy(other) for other in same_ball(record, result))
+    ]
     level: Level = "warning" if alone and at_stake(record) else "note"
-    advice = "add apgd-t or apgd-dlr, which compare logits" if alone else "the attacks that compare logits do not mind"
+    advice = add(record, alone[0], "apgd-t", "square") if alone else " Attacks that compare logits do not mind."
     message = (
         f"On {count} of {total} clean images ({format_percent(count / total)}) the softmax is exactly 1 in float32, so "
-        f"the cross-entropy is flat around them and attacks that raise it can stall; {advice}."
+        f"the cross-entropy is flat around them and attacks that raise it can stall.{advice}"
     )
     return [health("saturated-logits", level, record.model.name, message)]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..records import AttackResult, AuditRecord, Finding
-from .attack_health import at_stake, attacks, graded, health, rests_on
+from .advice import add
+from .attack_health import NEGLIGIBLE, at_stake, attacks, graded, health, level_of
 from .outputs import is_saturated, on_cross_entropy
 
 SURVIVORS = 2
@@ -23,13 +24,16 @@ def unbounded(record: AuditRecord) -> list[Finding]:
     trial = None if record.health is None else record.health.unbounded
     if trial is None or trial.fooled == trial.images:
         return []
-    left = trial.images - trial.fooled
+    left, chance = trial.images - trial.fooled, trial.by_chance or 0
+    beside = f" One random picture alone fools {chance}." if chance else ""
     message = (
-        f"{left} of {trial.images} images survive {trial.perturbation}, where every other image can be reached: the "
-        "attack does not work on this model, or its answer hardly depends on the image. Look at the other signs, and "
-        "do not read robust verdicts as robustness."
+        f"{left} of {trial.images} images survive {trial.perturbation}, where every other image can be reached."
+        f"{beside} The attack does not work on this model, or the model's answer hardly depends on the image. Look at "
+        "the other signs, and do not read robust verdicts as robustness."
     )
-    severe = left >= SURVIVORS and left > SURVIVING_SHARE * trial.images and at_stake(record)
+    # What chance fools proves nothing, so only the others count.
+    many = left >= SURVIVORS and left > SURVIVING_SHARE * max(trial.images - chance, left)
+    severe = (many or trial.fooled <= chance > 0) and at_stake(record) and not _reached(record)
     return [health("unbounded-attack-fails", graded(severe), record.model.name, message)]
 
 
@@ -41,13 +45,14 @@ def objective(record: AuditRecord) -> list[Finding]:
             continue
         # There the rise is real but below the rounding of a cross-entropy of 0; `saturated-logits` tells of it.
         hidden = is_saturated(record) and on_cross_entropy(result)
-        severe = not hidden and rests_on(record, result, _climbs)
+        level = level_of(record, result, not hidden, _climbs)
         message = (
             f"On the {result.robust_accuracy.count} images that stayed right, {_rising_steps(result):.2g} of "
             f"{_steps(result)} steps raised the objective: the search did not move uphill, and the true "
-            "robust accuracy can be lower. Look at the step size and the gradients, and add apgd-t and square."
+            "robust accuracy can be lower. Look at the step size and the gradients."
+            f"{add(record, result, 'apgd-t', 'square')}"
         )
-        findings.append(health("objective-does-not-rise", graded(severe), result.perturbation.id, message))
+        findings.append(health("objective-does-not-rise", level, result.perturbation.id, message))
     return findings
 
 
@@ -63,10 +68,16 @@ def first_step(record: AuditRecord) -> list[Finding]:
         message = (
             f"All {fallen} images that fell did so in the first {EARLY_QUERIES} queries; none of the later "
             f"steps fooled one of the {result.robust_accuracy.count} others. Either the model is close to linear in "
-            "this ball, or the gradient misleads after the first step: compare with other step sizes and with square."
+            "this ball, or the gradient misleads after the first step. Compare with other step sizes."
+            f"{add(record, result, 'square')}"
         )
         findings.append(health("first-step-only", "warning", result.perturbation.id, message))
     return findings
+
+
+def _reached(record: AuditRecord) -> bool:
+    """Whether an attack inside a ball took nearly all images: what is left for the trial is then no fair sample."""
+    return any(result.robust_accuracy.value < NEGLIGIBLE for result in attacks(record))
 
 
 def _climbs(result: AttackResult) -> bool:

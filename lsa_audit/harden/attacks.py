@@ -12,6 +12,7 @@ from ..attacks import ATTACKS
 from ..errors import DataError, UsageError
 from ..judging import Bench
 from ..judging import verdicts as judge
+from ..models.answers import is_right, predicted
 from ..plan import perturbations, runs
 from ..profile import AttackSettings, Profile
 from ..progress import Progress
@@ -82,11 +83,12 @@ class Judge:
         """The same; where the labels come from the model itself, with what it says now. Cost: a forward an image."""
         if source == "dataset":
             return self
-        return replace(self, scene=replace(self.scene, labels=predict(self.scene, progress).argmax(1)))
+        # An image without an answer has no label either, and counts as wrong whatever stands there.
+        return replace(self, scene=replace(self.scene, labels=predicted(predict(self.scene, progress)).clamp_min(0)))
 
     def clean(self, progress: Progress) -> Tensor:
         """[N] bool: right without an attack. Cost: one forward an image."""
-        return predict(self.scene, progress).argmax(1) == self.scene.labels
+        return is_right(predict(self.scene, progress), self.scene.labels)
 
     def robust(self, perturbation: Perturbation, right: Tensor, progress: Progress) -> Flags:
         """[N] bool: right before and after the attack, which is run anew.

@@ -12,15 +12,12 @@ PARITY_TOLERANCE = 1e-4
 def relative_difference(logits: Tensor, reference: Tensor) -> float:
     """Largest difference over the largest finite absolute value of the reference; infinite when the shapes differ.
 
-    Infinities of one sign at one place are no difference: they are the logits of masked classes.
+    The same infinity (a masked class) or NaN in both is no difference; in one of them alone it is an infinite one.
     """
     if logits.shape != reference.shape:
         return float("inf")
-    infinite = torch.isinf(reference)
-    if infinite.any():
-        if not torch.equal(logits[infinite], reference[infinite]):
-            return float("inf")
-        logits, reference = logits.masked_fill(infinite, 0), reference.masked_fill(infinite, 0)
-    difference = float((logits - reference).abs().max())
-    scale = float(reference.abs().max())
+    same = (logits == reference) | (logits.isnan() & reference.isnan())
+    apart = (logits - reference).abs().masked_fill(same, 0.0)
+    difference = float(apart.nan_to_num(nan=float("inf"), posinf=float("inf")).max())
+    scale = float(reference.abs().masked_fill(~reference.isfinite(), 0.0).max())
     return difference / scale if scale > 0 else difference

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..models.answers import is_right
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -75,12 +77,11 @@ def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
 def verdicts(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Which images are right [N], and their true-class margins [N]: the label's logit minus the largest other one.
 
-    An image with a logit that is not finite is wrong.
+    Right as everywhere else: see `models.answers`.
     """
     true = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], float("-inf"))
-    right = (logits.argmax(1) == labels) & torch.isfinite(logits).all(1)
-    return right, true[:, 0] - others.amax(1)
+    return is_right(logits, labels), true[:, 0] - others.amax(1)
 
 
 WHOLE_BATCH = "batch-relative-error"

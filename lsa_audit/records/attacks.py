@@ -136,6 +136,21 @@ class UnboundedTrial(Record):
     perturbation: str = Field(description="name of the attack, its steps and its epsilon, in words")
     images: int
     fooled: int
+    by_chance: int | None = Field(
+        default=None, description="of the images, those that one random image of the ball fools; None: not tried"
+    )
+
+
+class SlopeTrial(Record):
+    """Whether the loss rises along its own gradient, and along single parts of it, near right images."""
+
+    images: int = Field(description="those tried; the ones that withstood the most attacks come first")
+    tested: int = Field(description="of them, those whose loss changed by more than rounding")
+    downhill: int = Field(description="of those tested: the loss fell along the gradient at every step that changed it")
+    tiny: int = Field(description="of the images, those on which no entry of the gradient reached 1e-10")
+    parts: int = Field(description="parts of the gradients: each channel, and groups of pixels, of every image")
+    smooth: int = Field(description="of the parts, those along which the loss is close to linear")
+    parts_downhill: int = Field(description="of the smooth parts: the loss fell along them")
 
 
 class ModelHealth(Record):
@@ -151,4 +166,5 @@ class ModelHealth(Record):
         default=0, description="layers of a module in memory that were in training mode; they were audited in eval mode"
     )
     unbounded: UnboundedTrial | None = Field(default=None, description="None: no gradient attack was run")
+    slopes: SlopeTrial | None = Field(default=None, description="None: no gradient attack was run")
     comparisons: tuple[Comparison, ...] = ()

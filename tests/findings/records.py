@@ -13,6 +13,7 @@ from lsa_audit.records import (
     Comparison,
     Finding,
     ModelHealth,
+    SlopeTrial,
     Suspicion,
     UnboundedTrial,
 )
@@ -56,6 +57,12 @@ def health(**changes: Any) -> ModelHealth:
     trial = UnboundedTrial(perturbation="pgd, 20 steps, epsilon 1", images=32, fooled=32)
     usual = {"outputs": "logits", "saturated": 0, "repeat_difference": 0.0, "training_layers": (), "unbounded": trial}
     return ModelHealth(**{**usual, **changes})
+
+
+def slopes(**changes: int) -> SlopeTrial:
+    """Of 64 images with gradients that lead uphill."""
+    usual = {"images": 64, "tested": 64, "downhill": 0, "tiny": 0, "parts": 512, "smooth": 512, "parts_downhill": 0}
+    return SlopeTrial(**{**usual, **changes})
 
 
 def pair(

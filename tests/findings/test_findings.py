@@ -9,7 +9,7 @@ from lsa_audit.findings import HEALTH_RULES, RULES, find_all
 from lsa_audit.records import AuditRecord, LabelInfo, Skipped
 from lsa_audit.statistics import estimate
 
-from .records import PGD, SMALL, attack, found, health, levels, pair, record, signs
+from .records import PGD, SMALL, attack, found, health, levels, pair, record, signs, slopes
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,7 @@ def test_rules_sign_with_their_own_id_and_group(scanned):
             repeat_difference=0.5,
             training_layers=("drop",),
             unbounded=trial,
+            slopes=slopes(downhill=40),
             comparisons=pairs,
         ),
         labels=LabelInfo(source="self", reason="r"),

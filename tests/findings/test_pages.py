@@ -19,6 +19,7 @@ from lsa_audit.findings import (
     outputs,
     progress,
     single_step,
+    slopes,
 )
 
 page, title = partial(explanations.page, "findings"), partial(explanations.title, "findings")
@@ -31,6 +32,13 @@ THRESHOLDS: dict[str, tuple[float, ...]] = {
     "nonfinite-gradients": (gradients.NONFINITE_SHARE,),
     "zero-gradients": (gradients.ZERO_SHARE,),
     "vanishing-gradients": (gradients.VANISHING_NOTED, gradients.VANISHING_SHARE),
+    "wrong-gradients": (
+        slopes.DOWNHILL_IMAGES,
+        slopes.DOWNHILL_SHARE,
+        slopes.SMOOTH_SHARE,
+        slopes.WRONG_PARTS,
+        slopes.WRONG_PARTS_SHARE,
+    ),
     "objective-does-not-rise": (progress.RISING_STEPS,),
     "first-step-only": (progress.FALLEN_IMAGES,),
     "unbounded-attack-fails": (progress.SURVIVORS, progress.SURVIVING_SHARE),

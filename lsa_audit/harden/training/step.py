@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...graph.taps import Visitor
 from ...graph.training import Seen, Trainee
+from ...models.answers import is_right
 from .base import Objective, Regularizer
 
 
@@ -54,7 +55,7 @@ class Step(nn.Module):
         logits = seen.answer.float()
         total = self._objective.loss(logits, None if clean.logits is None else clean.logits.float(), labels)
         penalty = self._regularizer.penalty(clean.values, seen.values)
-        right = (logits.argmax(1) == labels).sum()
+        right = is_right(logits, labels).sum()
         if penalty is None:
             return Loss(total, None, right)
         return Loss(total + penalty, penalty.detach(), right)

@@ -14,6 +14,7 @@ from ...attacks.base import Batch, judge
 from ...attacks.budget import Budget
 from ...attacks.functions import FUNCTIONS
 from ...data.base import Dataset
+from ...models.answers import is_right
 from ...parallel import Ranks
 from ...records.hardening import Ending, Epoch
 from ...units import format_percent
@@ -48,7 +49,7 @@ def validate(module: nn.Module, dataset: Dataset, recipe: Recipe, device: torch.
         stop = min(start + BATCH, len(dataset))
         images, labels = dataset.images(start, stop).to(device), dataset.labels[start:stop].to(device)
         with torch.no_grad():
-            right = module(images).argmax(1) == labels
+            right = is_right(module(images), labels)
         batch = Batch(images, labels, dataset.image_ids[start:stop], right)
         robust = right
         if recipe.epsilon > 0:
