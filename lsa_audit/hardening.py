@@ -16,18 +16,21 @@ from .clock import Clock
 from .data.base import Dataset
 from .data.base import describe as describe_data
 from .data.labels import choose_labels
-from .errors import DataError, ModelError
+from .errors import ModelError
 from .graph.base import Graph
 from .graph.training_fidelity import IMAGES
 from .graph.walker import walk
+from .harden.batch_norms import refuse_single_images
 from .harden.checks import Checks, audit_profile, layer_profile, reloading
 from .harden.comparing import changes, deciding, scores, shifts, verdict
 from .harden.files import ModelFile, checked_file
-from .harden.held_out import part
 from .harden.layers import names, weights
+from .harden.learning_rate import sentence, tried
 from .harden.recipe import Recipe
+from .harden.reference import Scanned
+from .harden.reference import check as check_accuracy
+from .harden.sets import apart, sides
 from .harden.trainee import trainee_of
-from .harden.training.batches import split
 from .harden.training.loop import Setup, train
 from .harden.training.state import copy_of, put
 from .harden.training.trial import Trial, try_steps
@@ -40,14 +43,13 @@ from .plan import perturbations
 from .profile import Profile
 from .progress import Progress
 from .records import LabelInfo
-from .records.hardening import ChosenLayer, Hardening, Trainee, TrainingLog
+from .records.hardening import ChosenLayer, Hardening, LearningRateTrial, Trainee, TrainingLog
 from .runtime import kernels, runtime
 from .stages import load, load_data, model_request, on_device, say_outputs
 from .writing import write_whole
 
 COMPARED_IMAGES = 100
 TRIAL_SCALE = 0.97
-TEST_SHARE, TEST_LEAST, TEST_MOST = 5, 50, 1_000
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,12 @@ class Wishes:
 
     Attributes:
         recipe: of the training.
-        data: spec of the images to train on.
-        test: spec of the images that give the verdict; None: a held-out part of `data`.
+        data: spec of the images to train on; of a named set the training images.
+        test: spec of the images that give the verdict; None: see `harden.sets.sides`.
         eta: of the choice of the most vulnerable layers.
         samples, test_samples: seeded, class-balanced; None takes all.
         checks: the attacks before and after.
+        scanned: a scan of the model, which must be as good now as it was then.
     """
 
     recipe: Recipe
@@ -70,6 +73,7 @@ class Wishes:
     samples: int | None = None
     test_samples: int | None = None
     checks: Checks = field(default_factory=Checks)
+    scanned: Scanned | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ def harden(
             here = _Place(group.device_of(place.device), group)
             progress.stage("load and walk", 0)
             scene = _load(subject, profile, wishes, here.device, progress)
+            refuse_single_images(scene.graph, scene.model.module, len(scene.training), recipe, group)
             request = model_request(subject, profile)
             compared = scene.test.images(0, COMPARED_IMAGES).to(here.device)
             with on_device(scene.model.module, here.device):
@@ -141,9 +146,11 @@ def harden(
                 chosen = group.share(_chosen(scene, profile, wishes, here, progress))
                 gammas = {entry.layer: entry.gamma or 0.0 for entry in chosen}
                 clock.enter("train")
+                setup, untrained = _setup(scene, recipe, gammas, here), copy_of(scene.model.module)
                 with kernels(deterministic=recipe.deterministic):
-                    log = train(_setup(scene, recipe, gammas, here), progress, folder, resume=resume).log
-                progress.message(f"training ended: {log.detail}")
+                    log = train(setup, progress, folder, resume=resume).log
+                    progress.message(f"training ended: {log.detail}")
+                    trial = tried(setup, untrained, log, progress)
                 if not group.first:
                     return None
                 clock.enter("write")
@@ -156,7 +163,7 @@ def harden(
             again = reload_request(request, folder / file.info.name)
             after = audit(again.spec, reloading(checks, again), images=scene.test, progress=progress)
         record = Hardening(
-            **_record(subject, wishes, scene, chosen, log, before, after),
+            **_record(subject, wishes, scene, chosen, log, before, after, trial),
             model=model_before,
             file=None if file is None else file.info,
             environment=place.environment(),
@@ -177,6 +184,7 @@ def dry_run(subject: str, profile: Profile, wishes: Wishes, progress: Progress) 
     with torch.inference_mode(False), runtime(profile.device, profile.threads) as place:
         progress.stage("load and walk", 0)
         scene = _load(subject, profile, wishes, place.device, progress)
+        refuse_single_images(scene.graph, scene.model.module, len(scene.training), wishes.recipe, Ranks())
         with on_device(scene.model.module, place.device):
             last = [layer.info.name for layer in scene.graph.layers if layer.info.kind == "learnable"][-1:]
             layers = names(scene.graph, wishes.recipe, last) if wishes.recipe.reg != "none" else ()
@@ -193,39 +201,25 @@ def _checks(profile: Profile, wishes: Wishes) -> Profile:
 
 def _load(subject: str, profile: Profile, wishes: Wishes, device: torch.device, progress: Progress) -> _Scene:
     """Model and images; the model has run once, is differentiable, and its labels are those of the data."""
-    training_profile = profile.model_copy(update={"data": wishes.data, "samples": wishes.samples, "slice": None})
+    seed, chosen = wishes.recipe.seed, sides(wishes.data, wishes.test)
+    training_profile = profile.model_copy(update={"data": chosen.training, "samples": wishes.samples, "slice": None})
     model, dataset = load(subject, training_profile)
     if not model.differentiable:
         raise ModelError(f"{model.name} runs in the runtime of its file, which cannot train", "give a torch model")
     say_outputs(model, progress)
     labels = choose_labels(dataset, model.settled[1], "dataset")
-    seed = wishes.recipe.seed
-    if wishes.test is None:
-        count = wishes.test_samples or min(max(len(dataset) // TEST_SHARE, TEST_LEAST), TEST_MOST, len(dataset) // 2)
-        dataset, test = split(dataset, count, seed, "the test")
-    else:
-        settings = {"data": wishes.test, "samples": wishes.test_samples, "slice": None}
+    test = None
+    if chosen.test is not None:
+        settings = {"data": chosen.test, "samples": wishes.test_samples or chosen.most, "slice": None}
         test = load_data(model, profile.model_copy(update=settings))
         choose_labels(test, model.settled[1], "dataset")
-        dataset = _apart(dataset, test, progress)
-    training, validation = split(dataset, None, seed)
+    sets = apart(dataset, test, wishes.test_samples, seed, progress)
     with on_device(model.module, device):
-        graph = walk(model, training.images(0, 3).to(device))
-        graph, trainee = trainee_of(model, graph, training.images(0, IMAGES).to(device), wishes.recipe, progress)
-    return _Scene(model, graph, trainee, labels, training, validation, test)
-
-
-def _apart(training: Dataset, test: Dataset, progress: Progress) -> Dataset:
-    """The training images without those that the test holds as well: two ranges of one source may overlap."""
-    judged = {image.numpy().tobytes() for image in test.pixels}
-    others = [place for place, image in enumerate(training.pixels) if image.numpy().tobytes() not in judged]
-    shared = len(training) - len(others)
-    if not shared:
-        return training
-    if not others:
-        raise DataError(f"{training.name} holds no image that is not in the test too", "give others with --data")
-    progress.message(f"{shared} images of {training.name} are among the test images: they are not trained on")
-    return part(training, torch.tensor(others), f"{training.selection}; without {shared} that the test holds")
+        if wishes.scanned is not None:
+            check_accuracy(model, profile, wishes.scanned, device)
+        graph = walk(model, sets.training.images(0, 3).to(device))
+        graph, trainee = trainee_of(model, graph, sets.training.images(0, IMAGES).to(device), wishes.recipe, progress)
+    return _Scene(model, graph, trainee, labels, *sets)
 
 
 def _chosen(
@@ -293,6 +287,7 @@ def _record(
     log: TrainingLog,
     before: Audit,
     after: Audit | None,
+    trial: LearningRateTrial | None,
 ) -> dict[str, Any]:
     """What the two audits and the training amount to, as fields of the record."""
     recipe = wishes.recipe
@@ -322,6 +317,7 @@ def _record(
         "layer_attack": attack,
         "layers": shifts(before.record, last, attack, [entry.layer for entry in chosen]),
         "scores": scores(before.record, last),
+        "learning_rate": trial,
         "verdict": settled,
-        "reason": reason,
+        "reason": "; ".join(filter(None, (sentence(trial, log, recipe), reason))),
     }

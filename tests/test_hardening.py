@@ -96,10 +96,15 @@ def test_the_record_holds_the_choice_the_training_and_both_audits(digits):
     _, result, said = digits
     record = result.record
     assert record.title == "FGSM-1 at linf 0.08 with atlr"
-    assert (record.training.samples, record.validation.samples, record.test.samples) == (190, 50, 60)
+    assert (record.training.samples, record.validation.samples, record.test.samples) == (250, 50, 60)
+    assert (record.training.name, record.test.name) == ("digits:train", "digits")
     assert len(record.chosen) >= 1
     assert all(entry.gamma > 0 and entry.relative_error > 0 for entry in record.chosen)
     assert any("atlr acts on" in line for line in said)
+    judge = (
+        "60 images of digits:test give the verdict; 250 images of digits:train are trained on, 50 choose the weights"
+    )
+    assert said[0] == judge
     assert [entry.epoch for entry in record.log.epochs] == [1]
     assert record.log.epochs[0].penalty > 0
     assert record.strongest == ("fgsm@linf-0.08", "pgd@linf-0.08")

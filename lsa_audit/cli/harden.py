@@ -16,6 +16,7 @@ from ..errors import ExitCode, OutputError, UsageError
 from ..units import parse_epsilon
 from . import harden_options as training
 from . import options
+from .harden_source import source_of
 from .options import DATA, RUN
 
 if TYPE_CHECKING:
@@ -110,12 +111,6 @@ def command(
     from ..harden.recipe import Recipe, make_recipe
 
     base = profiles.read(profile, options.given(arch=arch, allow_code=allow_code, trusted=options.words(trust)))
-    # Every setting of a recipe is an option of the same name.
-    chosen = options.given(**{name: asked[name] for name in Recipe.model_fields})
-    chosen |= options.given(gamma=training.weights(gamma))
-    chosen |= options.given(augment=[] if augment == ["none"] else options.words(augment))
-    defaults = {"max_clean_drop": MAX_CLEAN_DROP, "seed": base.get("seed", 0)}
-    settled = make_recipe({"default": defaults, "recipe": training.read(recipe), "command line": chosen})
     given = options.given(
         data=data,
         class_order=class_order,
@@ -137,21 +132,36 @@ def command(
         model_args=options.arguments(model_arg),
         attacks=options.words(attack),
         eta=eta,
-        seed=settled.seed,
         device=device,
         batch_size=audit_batch_size,
         threads=threads,
     )
+    # Every setting of a recipe is an option of the same name.
+    chosen = options.given(**{name: asked[name] for name in Recipe.model_fields})
+    chosen |= options.given(gamma=training.weights(gamma))
+    chosen |= options.given(augment=[] if augment == ["none"] else options.words(augment))
+    defaults = {"max_clean_drop": MAX_CLEAN_DROP, "seed": base.get("seed", 0)}
+    sources = {"recipe": training.read(recipe), "command line": chosen}
+    settled = make_recipe({"default": defaults, **sources})
 
     from ..audit import make_profile
     from ..harden.checks import Checks
     from ..hardening import Wishes
 
-    effective = make_profile({f"profile {profile}": base, "command line": given})
+    # Mistakes are told before a scan is looked for.
+    make_profile({f"profile {profile}": base, "command line": given})
+    source = source_of(REPORTS, model, base, given, test)
+    if source.seed is not None:
+        settled = make_recipe({"default": {**defaults, "seed": source.seed}, **sources})
+    if source.said:
+        _say(source.said)
+    last = {"the scan": source.settings, "command line": {**given, "seed": settled.seed}}
+    effective = make_profile({f"profile {profile}": base, **last})
     wishes = Wishes(
         recipe=settled,
         eta=effective.eta,
-        data=effective.data or _scanned_data(model),
+        data=source.data or effective.data or "",
+        scanned=source.scanned,
         test=test,
         samples=samples,
         test_samples=test_samples,
@@ -219,25 +229,6 @@ def _follow(model: str, profile: Profile, wishes: Wishes, resume: Path | None) -
 def _is_first() -> bool:
     """Whether this process is alone, or the one of torchrun that writes and prints."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def _scanned_data(model: str) -> str:
-    """The data of the latest scan of the model; only the name is taken from its record.
-
-    Raises:
-        UsageError: there is none.
-    """
-    from ..latest import latest_run
-    from ..report.text import name
-
-    found = latest_run(REPORTS, model)
-    if found is None:
-        hint = f"name it with --data, or in a profile with --profile, or scan the model first: {REPORTS}/ is looked at"
-        raise UsageError(f"nothing says what data to train {model} on", hint)
-    run, record = found
-    data = str(record.settings["data"])
-    _say(f"data: {name(data)}, as in the scan {name(str(run))}, whose images are trained on: scan the result on others")
-    return data
 
 
 def _folder(model: str, out: Path | None, resume: Path | None) -> RunFolder:

@@ -197,20 +197,24 @@ Grid = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME|FOLDER|FILE.npz",
-        help="To train on; default: --profile's, else that of the latest scan of MODEL in reports/.",
+        metavar="NAME[:PART]|FOLDER|FILE.npz",
+        help="To train on, of a named set the training images; default: --profile's, else that of the latest scan of "
+        "MODEL in reports/, with the options of the model.",
         rich_help_panel=DATA,
     ),
 ]
 Test = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME|FOLDER|FILE.npz", help="To judge on; default: a held-out fifth of --data.", rich_help_panel=DATA
+        metavar="NAME[:PART]|FOLDER|FILE.npz",
+        help="To judge on; default: the test images of a named --data, else a held-out fifth of it.",
+        rich_help_panel=DATA,
     ),
 ]
 Samples = Annotated[int | None, typer.Option(min=1, help="Of --data; default: all.", rich_help_panel=DATA)]
 TestSamples = Annotated[
-    int | None, typer.Option(min=1, help="To judge on; default: all of --test.", rich_help_panel=DATA)
+    int | None,
+    typer.Option(min=1, help="To judge on; default: all of --test; 1,000 of a named --data.", rich_help_panel=DATA),
 ]
 
 Out = Annotated[

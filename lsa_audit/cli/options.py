@@ -81,8 +81,8 @@ ModelArg = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME|FOLDER|FILE.npz",
-        help="Images and labels to audit on.",
+        metavar="NAME[:PART]|FOLDER|FILE.npz",
+        help="Images and labels; of a named set the test part, or its training images as NAME:train.",
         rich_help_panel=DATA,
         autocompletion=completion.data,
     ),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DataError
+from .parts import Named, split_name, without_part
 
 if TYPE_CHECKING:
     from .base import DataRequest, Dataset, InputSpec
@@ -30,21 +31,32 @@ class Loader:
 
 
 LOADERS: dict[str, Loader] = {
-    "digits": Loader("scikit-learn's 8x8 digits, held-out 30 %", "builtin"),
-    "moons": Loader("scikit-learn's two moons, held-out half", "builtin"),
-    "mnist": Loader("MNIST test images", "torchvision"),
-    "fashion-mnist": Loader("Fashion-MNIST test images", "torchvision"),
-    "cifar10": Loader("CIFAR-10 test images", "torchvision"),
-    "cifar100": Loader("CIFAR-100 test images", "torchvision"),
-    "svhn": Loader("SVHN test images", "torchvision"),
+    "digits": Loader("scikit-learn's 8x8 digits, held-out 30 %; digits:train, the other 70 %", "builtin"),
+    "moons": Loader("scikit-learn's two moons, held-out half; moons:train, the other half", "builtin"),
+    "mnist": Loader("MNIST test images; mnist:train, the training images", "torchvision"),
+    "fashion-mnist": Loader("Fashion-MNIST test images; fashion-mnist:train, the training images", "torchvision"),
+    "cifar10": Loader("CIFAR-10 test images; cifar10:train, the training images", "torchvision"),
+    "cifar100": Loader("CIFAR-100 test images; cifar100:train, the training images", "torchvision"),
+    "svhn": Loader("SVHN test images; svhn:train, the training images", "torchvision"),
     "folder": Loader("FOLDER of class folders, or of images with labels.csv", "folder", named=False),
     "arrays": Loader("FILE.npz with images and labels; FILE.npz:test for one part", "arrays", named=False),
 }
 ARCHIVE_PART = re.compile(r"\.npz:[A-Za-z]+$", re.IGNORECASE)
 
 
+def named(spec: str) -> Named | None:
+    """The named set that a spec means, and its part; None for a path.
+
+    Raises:
+        DataError: the set has no such part.
+    """
+    return split_name(spec, [name for name, loader in LOADERS.items() if loader.named])
+
+
 def load(request: DataRequest, spec: InputSpec) -> Dataset:
     """The requested images in the shape that the model wants. A name wins over a path of the same name (`./digits`).
+
+    Of a named set the test part, unless `NAME:train` asks for the other one.
 
     Raises:
         DataError: nothing there, or what is there is not images and labels for this model.
@@ -90,8 +102,8 @@ def from_memory(given: Any, spec: InputSpec, request: DataRequest) -> Dataset:
 
 
 def _loader_name(spec: str) -> str:
-    if spec in LOADERS and LOADERS[spec].named:
-        return spec
+    if (found := named(spec)) is not None:
+        return found.name
     try:
         path = Path(spec).expanduser()
         if spec and path.is_dir():
@@ -101,6 +113,19 @@ def _loader_name(spec: str) -> str:
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"data {spec!r} cannot be opened: {error}", "give a name, a folder or FILE.npz") from error
     names = [name for name, loader in LOADERS.items() if loader.named]
-    near = difflib.get_close_matches(spec, names, n=2)
+    whole = without_part(spec)
+    if whole is not None and _is_there(whole):
+        raise DataError(
+            f"{spec}: a folder or file has no parts",
+            f"give {whole}; the parts :train and :test are of {', '.join(names)}",
+        )
+    near = difflib.get_close_matches(whole or spec, names, n=2)
     hint = f"did you mean {' or '.join(near)}?" if near else f"names: {', '.join(names)}; or give a folder or FILE.npz"
     raise DataError(f"data {spec!r} is neither a data set nor a file or folder", hint)
+
+
+def _is_there(spec: str) -> bool:
+    try:
+        return Path(spec).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False

@@ -40,7 +40,7 @@ class DataRequest:
     """Which data, and how much of it.
 
     Attributes:
-        spec: a name of `LOADERS` (`digits`, `cifar10` ...), an image folder, or FILE.npz.
+        spec: a name of `LOADERS` (`digits`, `cifar10:train` ...), an image folder, or FILE.npz.
         samples: size of the seeded class-balanced choice; None takes all.
         slice: (start, stop) in the data's own order, applied before `samples`; None on a side leaves it open.
         seed: of the choice, 0 or above.

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from ..errors import DataError
 from .base import DataRequest, Dataset, InputSpec
+from .parts import TRAIN, split_name
 from .source import Source, assemble
 from .transforms import to_input
 
+SETS = ("digits", "moons")
 SPLIT_SEED = 313
 DIGITS_LEVELS = 16
 DIGITS_HELD_OUT = 0.3
@@ -28,6 +30,7 @@ class Split(NamedTuple):
     test_images: Tensor
     test_labels: Tensor
     test_ids: tuple[str, ...]
+    train_ids: tuple[str, ...]
 
 
 def digits_split() -> Split:
@@ -35,7 +38,7 @@ def digits_split() -> Split:
 
     Returns:
         Images float32 [N, 1, 8, 8] in [0, 1] (the 17 gray levels over 16), labels int64 0..9, and the held-out images'
-        positions in scikit-learn's order, ascending.
+        positions in scikit-learn's order, ascending; those of the others last.
     """
     from sklearn.datasets import load_digits
 
@@ -66,28 +69,36 @@ def moons_split() -> Split:
 
 
 def load(request: DataRequest, spec: InputSpec) -> Dataset:
-    """The held-out part of `digits` or `moons`.
+    """The held-out part of `digits` or `moons`, or with `NAME:train` the other one.
 
     Raises:
         DataError: the model wants another kind of input.
         UsageError: a choice that makes no sense.
     """
-    if request.spec == "digits":
+    found = split_name(request.spec, SETS)
+    if found is None:
+        raise KeyError(request.spec)
+    if found.name == "digits":
         split, names = digits_split(), tuple(str(digit) for digit in range(10))
-        interpretation = "scikit-learn digits, gray 8x8 in 17 levels, held-out 30 %"
+        what, parts, rest = "scikit-learn digits, gray 8x8 in 17 levels", ("held-out 30 %", "the other 70 %"), ""
     else:
         split, names = moons_split(), ("upper moon", "lower moon")
-        interpretation = "scikit-learn moons, noise 0.1, held-out half; (x, y) to [0, 1] by (raw + 1.5) / 4"
+        what, parts = "scikit-learn moons, noise 0.1", ("held-out half", "the other half")
+        rest = "; (x, y) to [0, 1] by (raw + 1.5) / 4"
+    is_train = found.part == TRAIN
+    images, labels, ids = split.test_images, split.test_labels, split.test_ids
+    if is_train:
+        images, labels, ids = split.train_images, split.train_labels, split.train_ids
 
     def read(indices: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-        return to_input(split.test_images[indices], spec)
+        return to_input(images[indices], spec)
 
     source = Source(
-        name=request.spec,
-        loader=request.spec,
-        interpretation=interpretation,
-        labels=split.test_labels,
-        image_ids=split.test_ids,
+        name=request.spec if is_train else found.name,
+        loader=found.name,
+        interpretation=f"{what}, {parts[is_train]}{rest}",
+        labels=labels,
+        image_ids=ids,
         read=read,
         classes=len(names),
         class_names=names,
@@ -102,5 +113,5 @@ def _split(images: Tensor, labels: Tensor, held_out: float) -> Split:
         numpy.arange(len(labels)), test_size=held_out, stratify=labels.numpy(), random_state=SPLIT_SEED
     )
     train, test = torch.from_numpy(numpy.sort(train)), torch.from_numpy(numpy.sort(test))
-    ids = tuple(str(index) for index in test.tolist())
-    return Split(images[train], labels[train], images[test], labels[test], ids)
+    train_ids, test_ids = (tuple(str(index) for index in part.tolist()) for part in (train, test))
+    return Split(images[train], labels[train], images[test], labels[test], test_ids, train_ids)

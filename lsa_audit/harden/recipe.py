@@ -21,6 +21,8 @@ STEPS: dict[Base, int] = {"none": 0, "fgsm": 1, "pgd": 7, "apgd": 7, "free": 4, 
 STEP_SHARES: dict[Base, float] = {"fgsm": 1.25, "pgd": 0.25, "free": 1.0, "trades": 0.25, "mart": 0.25}
 """Default step size as a share of epsilon."""
 
+USUAL_LR = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}
+"""Of fine-tuning."""
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -108,6 +110,16 @@ class Recipe(BaseModel):
     def own_attack(self) -> Literal["fgsm", "pgd"]:
         """Which attack of an audit is most like the one in training."""
         return "fgsm" if self.at in ("fgsm", "free") else "pgd"
+
+    @property
+    def smaller_lr(self) -> float:
+        """The learning rate to try where this one is too large: the optimiser's usual one, or a tenth of that.
+
+        >>> Recipe(lr=5.0).smaller_lr, Recipe(lr=0.01).smaller_lr, Recipe(optimizer="adam", lr=0.01).smaller_lr
+        (0.01, 0.001, 0.001)
+        """
+        usual = USUAL_LR[self.optimizer]
+        return usual if self.lr > usual else float(f"{self.lr / 10:.6g}")
 
     @property
     def title(self) -> str:

@@ -49,6 +49,15 @@ class TrainingLog(Record):
     resumed: int = Field(default=0, description="how often the training was taken up again")
 
 
+class LearningRateTrial(Record):
+    """The first epochs once more with a smaller learning rate, after a training that broke the model."""
+
+    lr: float = Field(description="that was tried")
+    epoch: int = Field(description="in which the model broke, and after which the trial was validated")
+    clean: float = Field(description="right on the validation images after it, 0..1")
+    at_fault: bool = Field(description="whether the learning rate of the recipe broke the model")
+
+
 class ChosenLayer(Record):
     """A layer that the regulariser acts on."""
 
@@ -114,6 +123,9 @@ class Hardening(Record):
     scores: tuple[GridScore, ...]
     verdict: Verdict
     reason: str = Field(description="the verdict in one sentence, with what was seen")
+    learning_rate: LearningRateTrial | None = Field(
+        default=None, description="None where the training did not break the model"
+    )
     file: RepairedFile | None
     skipped: tuple[Skipped, ...] = ()
     environment: Environment

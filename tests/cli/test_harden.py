@@ -18,9 +18,10 @@ from pydantic_core import PydanticUndefined
 
 from lsa_audit import latest
 from lsa_audit.__main__ import main
-from lsa_audit.audit import Audit
+from lsa_audit.audit import Audit, make_profile
 from lsa_audit.cli import app
 from lsa_audit.cli.harden import MAX_CLEAN_DROP
+from lsa_audit.cli.harden_source import GIVEN_ONLY, OF_THE_SCAN
 from lsa_audit.cli.output import RunFolder
 from lsa_audit.errors import OutputError
 from lsa_audit.harden.checks import Checks
@@ -29,6 +30,7 @@ from lsa_audit.harden.training.loop import CHECKPOINT_NAME as CHECKPOINT
 from lsa_audit.harden.training.trial import Trial
 from lsa_audit.hardening import Hardened
 from lsa_audit.latest import latest_run
+from lsa_audit.profile import Profile
 from lsa_audit.records import Finding
 from lsa_audit.report import FORMATS
 from lsa_audit.report.hardening import to_json
@@ -273,12 +275,19 @@ def test_the_guide_names_options_that_exist_and_a_recipe_that_works(trainer, her
 # --- data of the latest scan ---------------------------------------------------------------------
 
 
-def scanned(folder: Path, when: float, data: object = "digits", subject: str = "digits-cnn", **model: object) -> Path:
+def scanned(
+    folder: Path,
+    when: float,
+    data: object = "digits",
+    subject: str = "digits-cnn",
+    settings: dict[str, object] | None = None,
+    **model: object,
+) -> Path:
     """A run of that model on that data, written at that time."""
     record = hardening().before
     changes = {
         "subject": subject,
-        "settings": {**record.settings, "data": data},
+        "settings": {**record.settings, "data": data, **(settings or {})},
         "model": record.model.model_copy(update=model),
     }
     # The reports of a scan would cost a second each.
@@ -304,7 +313,129 @@ def test_the_latest_scan_of_the_model_names_the_data(trainer, here, capsys):
     assert trainer.wishes.data == "digits"
     said = capsys.readouterr().err
     assert "data: digits, as in the scan reports/new" in said
-    assert "trained on" in said
+    assert "trained on" not in said
+    assert trainer.wishes.scanned.name == "reports/new"
+    assert trainer.wishes.scanned.taken
+
+
+def test_of_a_folder_or_file_the_scanned_images_are_trained_on_and_that_is_said(trainer, here, capsys):
+    scanned(here / "reports/new", 200, "photos/train")
+    assert harden(data=None) == 0
+    assert "most of its images are trained on: scan the result on others" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spec", ["digits", "digits:test", "digits:train"])
+def test_a_scan_of_either_part_means_the_whole_set(trainer, here, spec):
+    scanned(here / "reports/new", 200, spec)
+    assert harden(data=None) == 0
+    assert trainer.wishes.data == "digits"
+    assert trainer.wishes.scanned.profile.data == spec
+
+
+OPTIONS = {
+    "mean": [0.5, 0.25, 0.5],
+    "std": [0.2],
+    "input_size": "3x8x8",
+    "layout": "nhwc",
+    "classes": 10,
+    "arch": "resnet18",
+    "checkpoint": "weights/a.pth",
+    "data_root": "/images",
+}
+
+
+def test_every_option_of_the_model_comes_from_the_scan(trainer, here, capsys):
+    rest = {"samples": 7, "epsilon": [0.3], "attacks": ["fgsm"], "batch_size": 3, "device": "cpu", "eta": 2.0}
+    scanned(here / "reports/new", 200, "digits", settings={**OPTIONS, **rest})
+    assert harden(data=None) == 0
+    profile, usual = trainer.profile, make_profile({})
+    for name, value in OPTIONS.items():
+        found = getattr(profile, name)
+        assert (list(found) if isinstance(found, tuple) else found) == value, name
+    for name in rest:
+        assert getattr(profile, name) == getattr(usual, name), name
+    assert profile.offline is True
+    said = capsys.readouterr().err
+    for part in ("mean 0.5,0.25,0.5", "input-size 3x8x8", "layout nhwc", "checkpoint weights/a.pth"):
+        assert part in said, part
+
+
+def test_what_a_scan_does_is_a_setting_and_all_else_is_of_the_model():
+    names = set(Profile.model_fields)
+    assert names >= OF_THE_SCAN
+    assert names >= GIVEN_ONLY
+    assert set(OPTIONS) | {"random_weights", "offline", "model_args"} <= names - OF_THE_SCAN - GIVEN_ONLY
+
+
+def test_random_weights_keep_the_seed_that_made_them(trainer, here):
+    scanned(here / "reports/new", 200, "digits", settings={"random_weights": True, "seed": 11})
+    assert harden(data=None) == 0
+    assert (trainer.profile.random_weights, trainer.profile.seed, trainer.recipe.seed) == (True, 11, 11)
+    assert harden("--seed", 3, data=None, out="other") == 0
+    assert trainer.recipe.seed == 3
+    scanned(here / "reports/newer", 300, "digits", settings={"seed": 11})
+    assert harden(data=None, out="third") == 0
+    assert trainer.recipe.seed == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "said"),
+    [
+        ({"mean": [0.5]}, ("--mean", ".4"), "--mean is 0.4 here and 0.5 there"),
+        ({}, ("--std", ".4,.4,.4"), "--std is 0.4,0.4,0.4 here and not given there"),
+        ({"checkpoint": "a.pth"}, ("--checkpoint", "b.pth"), "--checkpoint is b.pth here and a.pth there"),
+        ({"classes": 10}, ("--classes", 11), "--classes is 11 here and 10 there"),
+        ({"layout": "nchw"}, ("--layout", "nhwc"), "--layout is nhwc here and nchw there"),
+        ({}, ("--random-weights",), "--random-weights is true here and false there"),
+        ({"model_args": {"a": 1}}, ("--model-arg", "a=2"), "--model-arg is a=2 here and a=1 there"),
+    ],
+)
+def test_an_option_against_the_scan_is_refused(trainer, here, capsys, settings, arguments, said):
+    scanned(here / "reports/new", 200, "digits", settings=settings)
+    assert harden(*arguments, data=None) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"data come from the scan reports/new, and {said}" in line
+    assert trainer.calls == []
+    assert harden(*arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments"),
+    [
+        ({"mean": [0.5, 0.5, 0.5]}, ("--mean", ".5")),
+        ({"std": [0.5]}, ("--std", ".5,.5,.5")),
+        ({"checkpoint": "w/a.pth"}, ("--checkpoint", "./w/a.pth")),
+        ({"model_args": {"a": 1}}, ("--model-arg", "a=1")),
+    ],
+)
+def test_the_same_option_written_otherwise_is_no_contradiction(trainer, here, settings, arguments):
+    scanned(here / "reports/new", 200, "digits", settings=settings)
+    assert harden(*arguments, data=None) == 0
+
+
+def test_a_profile_that_contradicts_the_scan_is_refused_and_one_with_defaults_is_not(trainer, here, capsys):
+    scanned(here / "reports/new", 200, "digits", settings={"mean": [0.5]})
+    (here / "p.yaml").write_text("mean: null\nstd: null\ncheckpoint: null\n")
+    assert harden("--profile", "p.yaml", data=None) == 0
+    assert trainer.profile.mean == (0.5,)
+    (here / "p.yaml").write_text("mean: [0.4]\n")
+    assert harden("--profile", "p.yaml", data=None, out="other") == 2
+    assert "--mean is 0.4 here and 0.5 there" in capsys.readouterr().err
+
+
+def test_a_scan_of_the_same_data_is_what_named_data_are_held_against(trainer, here):
+    scanned(here / "reports/new", 200, "digits", settings={"mean": [0.5]})
+    assert harden("--std", "2") == 0
+    found = trainer.wishes.scanned
+    assert not found.taken
+    assert found.unlike == ("--mean is not given here and 0.5 there", "--std is 2 here and not given there")
+    assert trainer.profile.mean is None
+    assert harden(data="digits:train", out="second") == 0
+    assert trainer.wishes.scanned is not None
+    assert harden("--test", "./digits", data="moons", out="third") == 0
+    assert trainer.wishes.scanned is None
+    assert harden("--test", "digits:test", data="moons", out="fourth") == 0
+    assert trainer.wishes.scanned is not None
 
 
 def test_data_on_the_command_line_goes_before_the_scan(trainer, here, capsys):
@@ -341,25 +472,50 @@ def test_what_cannot_be_read_is_passed_over(here, monkeypatch):
     assert latest_run(here / "reports", "digits-cnn") is None
 
 
-def test_a_hostile_record_names_data_only(trainer, here, capsys):
-    run = scanned(here / "reports/bad", 100)
-    content = json.loads((run / "record.json").read_text())
-    content["settings"] |= {
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"arch": "evil.py:make"}, "repeat it with --arch"),
+        ({"arch": "hf_hub:evil/net"}, "repeat it with --arch"),
+        ({"model_args": {"a": "b"}}, "repeat it with --model-arg"),
+    ],
+)
+def test_what_steers_code_is_repeated_on_the_command_line_or_refused(trainer, here, capsys, settings, said):
+    scanned(here / "reports/bad", 100, settings=settings)
+    assert harden(data=None) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert trainer.calls == []
+    (name, value), *_ = settings.items()
+    option = ("--arch", value) if name == "arch" else ("--model-arg", "a=b")
+    assert harden(*option, data=None) == 0
+    assert getattr(trainer.profile, name) == value
+
+
+def test_a_record_lets_no_code_run_and_says_nothing_of_the_run(trainer, here, capsys):
+    settings = {
         "data": "\x1b[31mdigits",
         "allow_code": True,
-        "arch": "evil.py:make",
-        "data_root": "/elsewhere",
-        "model_args": {"a": "b"},
         "trusted": ["0" * 64],
         "device": "cuda",
+        "limits": {"total_bytes": 1},
+        "checkpoint": "\x1b[31mweights",
     }
-    (run / "record.json").write_text(json.dumps(content))
+    scanned(here / "reports/bad", 100, settings=settings)
     assert harden(data=None) == 0
-    profile = trainer.profile
-    assert (profile.allow_code, profile.arch, profile.data_root) == (False, None, None)
-    assert (profile.model_args, profile.trusted, profile.device) == ({}, (), "auto")
+    profile, usual = trainer.profile, make_profile({})
+    for name in ("allow_code", "trusted", "device", "limits"):
+        assert getattr(profile, name) == getattr(usual, name), name
     assert trainer.wishes.data == "\x1b[31mdigits"
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_settings_of_another_version_are_one_line(trainer, here, capsys):
+    scanned(here / "reports/bad", 100, settings={"colour": "red"})
+    assert harden(data=None) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "scan reports/bad: colour is not a setting" in line
+    assert harden() == 0
 
 
 # --- folders and streams -------------------------------------------------------------------------
@@ -490,13 +646,14 @@ def test_importing_leaves_torch_out():
 
 # --- the real thing ------------------------------------------------------------------------------
 
-SHORT = "--epochs 1 --epsilon 0.1 --steps 2 --batch-size 64 --validation-steps 2 --samples 300 --threads 1 --device cpu"
+SHORT = "--epochs 1 --epsilon 0.1 --steps 2 --batch-size 64 --validation-steps 2 --threads 1 --device cpu"
+SHORT += " --samples 300 --test-samples 60"
 
 
 def test_a_dry_run_tells_time_and_memory_and_writes_nothing(here, capsys):
     assert harden("--dry-run", *SHORT.split()) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"^2 steps an epoch, .* s each", shown)
+    assert re.search(r"^3 steps an epoch, .* s each", shown)
     assert re.search(r"memory: about .*B", shown)
     assert names(here) == []
 

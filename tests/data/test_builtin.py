@@ -63,6 +63,21 @@ def test_split_is_free_of_the_audits_seed(digits):
         assert data.image_ids == digits.test_ids
 
 
+@pytest.mark.parametrize(("name", "train", "test"), [("digits", 1257, 540), ("moons", 1000, 1000)])
+def test_the_parts_are_the_two_sides_of_the_split(name, train, test):
+    shape = (1, 8, 8) if name == "digits" else (2,)
+    first, second, usual = (
+        builtin.load(DataRequest(spec), InputSpec(shape=shape)) for spec in (f"{name}:train", f"{name}:test", name)
+    )
+    assert (len(first), len(second)) == (train, test)
+    assert not {*first.image_ids} & {*second.image_ids}
+    assert {int(entry) for entry in (*first.image_ids, *second.image_ids)} == set(range(train + test))
+    assert (first.name, second.name, first.source) == (f"{name}:train", name, name)
+    assert torch.equal(second.pixels, usual.pixels)
+    assert "the other" in first.interpretation
+    assert "held-out" in second.interpretation
+
+
 def test_digits_for_a_colour_model(digits):
     data = builtin.load(DataRequest("digits", samples=20), InputSpec(shape=(3, 32, 32)))
     assert data.pixels.shape == (20, 3, 32, 32)

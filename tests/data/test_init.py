@@ -9,6 +9,7 @@ import torch
 
 from lsa_audit import data
 from lsa_audit.data.base import DataRequest, InputSpec
+from lsa_audit.errors import DataError
 
 
 def test_catalogue_is_complete():
@@ -41,6 +42,40 @@ def test_a_name_wins_over_a_path_of_the_same_name(class_folders, monkeypatch):
     monkeypatch.chdir(folder.parent)
     assert data.load(DataRequest("digits"), InputSpec()).source == "digits"
     assert data.load(DataRequest("./digits"), InputSpec()).source == "folder"
+
+
+@pytest.mark.parametrize("spec", ["digits:val", "digits:", "digits:train:x", "digits:Train", "moons:0:5"])
+def test_an_unknown_part_is_one_line_that_names_the_parts(spec):
+    with pytest.raises(DataError, match="has no part") as caught:
+        data.load(DataRequest(spec), InputSpec())
+    name = spec.partition(":")[0]
+    assert all(f"{name}:{part}" in str(caught.value) for part in ("train", "test"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", [r"C:\images", "C:/x.npz", "c:train", "nets.py:build", "x:digits", ":train", "a:b:c"])
+def test_a_colon_of_anything_else_is_no_part(spec):
+    assert data.named(spec) is None
+    with pytest.raises(DataError, match="neither a data set nor a file or folder"):
+        data.load(DataRequest(spec), InputSpec())
+
+
+def test_a_misspelt_set_with_a_part_is_guessed():
+    with pytest.raises(DataError, match="did you mean digits"):
+        data.load(DataRequest("digit:train"), InputSpec())
+
+
+def test_files_and_folders_have_no_parts_but_may_hold_a_colon(class_folders, save_npz, coded, monkeypatch):
+    images, labels = coded((2, 2))
+    file = save_npz(images=images, labels=labels)
+    folder = class_folders()
+    for spec in (f"{file}:train", f"{folder}:test"):
+        with pytest.raises(DataError, match="has no parts"):
+            data.load(DataRequest(spec), InputSpec())
+    folder.rename(folder.parent / "digits:train")
+    monkeypatch.chdir(folder.parent)
+    assert data.load(DataRequest("./digits:train"), InputSpec()).source == "folder"
+    assert data.load(DataRequest("digits:train"), InputSpec()).source == "digits"
 
 
 @pytest.mark.parametrize("wanted", [(3, 12, 12), (1, 8, 8)])

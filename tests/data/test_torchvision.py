@@ -54,8 +54,9 @@ def test_svhn_is_read_from_its_matlab_file(tmp_path, coded, monkeypatch):
     assert torch.equal(data.pixels[:, 0, 0, 0].long() // 20, data.labels)
 
 
+@pytest.mark.parametrize("part", [None, "test", "train"])
 @pytest.mark.parametrize("name", sorted(torchvision.SPLITS))
-def test_each_set_asks_torchvision_for_its_test_split(name, monkeypatch, tmp_path, coded):
+def test_each_set_asks_torchvision_for_its_part(name, part, monkeypatch, tmp_path, coded):
     member = torchvision.SPLITS[name]
     calls = []
 
@@ -69,9 +70,24 @@ def test_each_set_asks_torchvision_for_its_test_split(name, monkeypatch, tmp_pat
             self.labels = self.targets
 
     monkeypatch.setattr(datasets, member.class_name, Stand)
-    torchvision.load(DataRequest(name, root=tmp_path), InputSpec())
-    split = {"split": "test"} if name == "svhn" else {"train": False}
-    assert calls == [(str(tmp_path), {"download": True, **split})]
+    spec = name if part is None else f"{name}:{part}"
+    found = torchvision.load(DataRequest(spec, root=tmp_path), InputSpec())
+    chosen = {"split": part or "test"} if name == "svhn" else {"train": part == "train"}
+    assert calls == [(str(tmp_path), {"download": True, **chosen})]
+    assert found.name == (spec if part == "train" else name)
+    assert found.source == name
+
+
+def test_the_parts_hold_other_images(root, coded):
+    images, labels = coded((7, 2), size=28)
+    write_idx(root / "MNIST/raw/train-images-idx3-ubyte", images[..., 0])
+    write_idx(root / "MNIST/raw/train-labels-idx1-ubyte", labels)
+    sizes = {
+        spec: torchvision.load(DataRequest(spec, root=root, offline=True), InputSpec()).labels.tolist()
+        for spec in ("mnist", "mnist:test", "mnist:train")
+    }
+    assert sizes["mnist:train"] == labels.tolist()
+    assert sizes["mnist"] == sizes["mnist:test"] == coded((5, 3, 4))[1].tolist()
 
 
 @pytest.mark.parametrize("name", sorted(torchvision.SPLITS))

@@ -237,7 +237,8 @@ class Training:
         if self.folder is not None and (self.folder / CHECKPOINT_NAME).is_file():
             kept = f"; the last good checkpoint is {self.folder / CHECKPOINT_NAME}"
         seen = f"{what} is {value} at step {self.step + 1} (epoch {len(self.epochs) + 1}){kept}"
-        raise ModelError(seen, "lower --lr or --gamma, or give --clip-grad or a --warmup")
+        lower = f"lower the learning rate {self.recipe.lr:g}, e.g. --lr {self.recipe.smaller_lr:g}"
+        raise ModelError(seen, f"{lower}; or lower --gamma, or give --clip-grad or a --warmup")
 
     def _finish_epoch(self) -> None:
         score, sums = self.validated(), self.sums

@@ -146,7 +146,15 @@ def stopped(made, progress, folder, *parts):
 def test_a_loss_that_is_not_finite_stops_it_and_keeps_the_last_good_checkpoint(tmp_path):
     made = setup(PGD)
     doctor = Doctor(made, 5, lambda head: head.bias.fill_(float("nan")))
-    stopped(made, doctor, tmp_path, "nan", "step 6 (epoch 2)", str(tmp_path / CHECKPOINT_NAME), "lower --lr")
+    stopped(
+        made,
+        doctor,
+        tmp_path,
+        "nan",
+        "step 6 (epoch 2)",
+        str(tmp_path / CHECKPOINT_NAME),
+        "lower the learning rate 0.02, e.g. --lr 0.01",
+    )
     content = load(tmp_path / CHECKPOINT_NAME)
     assert content["step"] == trainings.STEPS
     assert all(value.isfinite().all() for value in content["model"].values())
