@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,22 +106,39 @@ def scanned(folder, subject, **changes):
     return RunFolder.prepare(folder / "run", "m", "d").write(record, result.evidence)
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """600 images whose first feature tells the class; the current folder."""
-    monkeypatch.chdir(tmp_path)
+def save_images(folder):
+    """600 images whose first feature tells the class."""
     generator = np.random.default_rng(0)
     labels = np.arange(600) % 2
     images = 0.5 + generator.uniform(-0.05, 0.05, (600, 9))
     images[:, 0] = 0.5 + (2 * labels - 1) * generator.uniform(0.05, 0.3, 600)
-    np.savez(tmp_path / "data.npz", images=images.astype(np.float32), labels=labels)
+    np.savez(folder / "data.npz", images=images.astype(np.float32), labels=labels)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """The images, a TorchScript file, and a run on them that nobody changes."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        save_images(folder)
+        torch.jit.script(network()).save("net.pt")
+        scanned(Path(), "net.pt")
+    return folder
+
+
+@pytest.fixture
+def folder(prepared, tmp_path, monkeypatch):
+    """The current folder, with the images."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(prepared / "data.npz", tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def run(folder):
-    torch.jit.script(network()).save(str(folder / "net.pt"))
-    return scanned(folder, folder / "net.pt")
+def run(prepared, folder):
+    shutil.copy(prepared / "net.pt", folder)
+    return shutil.copytree(prepared / "run", folder / "run")
 
 
 def test_a_torchscript_file_comes_back_repaired(run, folder, capsys):

@@ -6,6 +6,7 @@ stdout, stderr, peak memory in bytes.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -32,6 +33,9 @@ def serve() -> None:
         importlib.import_module(name)
     # A first run imports and compiles what all of them need. It starts no threads, which would not survive a fork.
     main(["layers", "digits-cnn"])
+    # A child that looks for garbage would write into, and so copy, every page that it shares with its parent.
+    gc.collect()
+    gc.freeze()
     channel.write("ready\n")
     for line in sys.stdin:
         channel.write(json.dumps(answer(**json.loads(line))) + "\n")

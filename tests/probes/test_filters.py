@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,7 +26,12 @@ LAYERS = ("conv1", "conv2", "fc")
 
 
 def subject() -> tuple[Model, Graph, Tensor, Tensor]:
-    """A model, its graph, images, and labels of which the model gets most right."""
+    """A model, its graph, images, and labels of which the model gets most right; a copy of its own."""
+    return copy.deepcopy(made())
+
+
+@functools.cache
+def made() -> tuple[Model, Graph, Tensor, Tensor]:
     model = small_model()
     images = pixels(COUNT, 1)
     with torch.no_grad():
@@ -64,6 +70,14 @@ def measured(model: Model, graph: Graph, images: Tensor, labels: Tensor) -> Filt
     assert skipped == ()
     assert found is not None
     return found
+
+
+@functools.cache
+def shown() -> tuple[Model, Graph, Tensor, Tensor, dict[str, Tensor], Filters]:
+    """A subject, its weights before the measurement, and what was measured; nobody changes them."""
+    model, graph, images, labels = subject()
+    before = copy.deepcopy(model.module.state_dict())
+    return model, graph, images, labels, before, measured(model, graph, images, labels)
 
 
 def numpy_filter(weights: np.ndarray, name: str, step: int) -> np.ndarray:
@@ -110,8 +124,7 @@ def check_against_slow(entry: FilteredWeights, model: Model, names: list[str], i
 
 
 def test_curves_and_scores_are_those_of_filtered_copies():
-    model, graph, images, labels = subject()
-    found = measured(model, graph, images, labels)
+    model, _, images, labels, _, found = shown()
     assert [entry.layer for entry in found.layers] == list(LAYERS)
     assert found.network.layer is None
     check_against_slow(found.network, model, list(LAYERS), images, labels)
@@ -126,8 +139,7 @@ def accuracies(entry: FilteredWeights) -> tuple[tuple[float, ...], tuple[float, 
 
 
 def test_the_unfiltered_model_is_measured_too():
-    model, graph, images, labels = subject()
-    found = measured(model, graph, images, labels)
+    model, _, images, labels, _, found = shown()
     right = model.module(images).argmax(1) == labels
     robust = right & (model.module(fgsm(model.module, images, labels)).argmax(1) == labels)
     assert (found.samples, found.clean.count, found.adversarial.count) == (COUNT, int(right.sum()), int(robust.sum()))
@@ -135,8 +147,7 @@ def test_the_unfiltered_model_is_measured_too():
 
 
 def test_the_ends_of_the_filters():
-    model, graph, images, labels = subject()
-    part = measured(model, graph, images, labels).layers[0]
+    part = shown()[-1].layers[0]
     high, low, pulse = (curve.kept for curve in part.curves)
     assert high[0] == low[0] == 1 - 1 / part.weights
     assert high[-1] == low[-1] == 0
@@ -145,9 +156,7 @@ def test_the_ends_of_the_filters():
 
 
 def test_weights_are_put_back_bit_for_bit():
-    model, graph, images, labels = subject()
-    before = copy.deepcopy(model.module.state_dict())
-    measured(model, graph, images, labels)
+    model, _, _, _, before, _ = shown()
     assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
 
 

@@ -17,9 +17,11 @@ from torch.nn import functional
 
 from lsa_audit import models
 from lsa_audit.data.base import Dataset
+from lsa_audit.graph.base import Graph
 from lsa_audit.graph.walker import walk
 from lsa_audit.harden.recipe import Recipe
 from lsa_audit.harden.training.loop import Setup, Trained, train
+from lsa_audit.models.base import Model
 from lsa_audit.parallel import Ranks, ranks
 from lsa_audit.progress import Silent
 from lsa_audit.records.hardening import TrainingLog
@@ -137,6 +139,17 @@ def dataset(count: int = 64, seed: int = 0, spread: float = 0.3) -> Dataset:
     )
 
 
+def _walked(module: nn.Module) -> tuple[Model, Graph]:
+    images = dataset().images(0, 3)
+    model = models.fit(models.from_module(module, mean=(0.5,), std=(0.25,)), images[:2])
+    return model, walk(model, images)
+
+
+@functools.cache
+def _own() -> tuple[Model, Graph]:
+    return _walked(network())
+
+
 def setup(
     settings: Mapping[str, object],
     gammas: Mapping[str, float] | None = None,
@@ -147,9 +160,7 @@ def setup(
 ) -> Setup:
     """A training of a fresh small network, with the given recipe."""
     images, validation = training or dataset(), dataset(30, seed=1)
-    module = (own or network()).eval()
-    model = models.fit(models.from_module(module, mean=(0.5,), std=(0.25,)), images.images(0, 2))
-    graph = walk(model, images.images(0, 3))
+    model, graph = _walked(own.eval()) if own else copy.deepcopy(_own())
     recipe = Recipe(**{**SMALL, **settings})
     return Setup(model, graph, recipe, gammas or {}, images, validation, CPU, group or Ranks())
 
