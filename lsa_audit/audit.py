@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from .clock import Clock
 from .data.base import Dataset, digests, remarks
 from .data.base import describe as describe_data
 from .data.labels import choose_labels
+from .errors import ModelError
 from .examining import examine
 from .findings import find_all
 from .gallery import Gallery, gallery
@@ -25,16 +26,17 @@ from .graph import taps
 from .graph.base import Graph
 from .graph.select import select
 from .graph.verification import TOLERANCE
-from .graph.walker import walk
+from .graph.walker import no_backward, walk
 from .measuring import Study, attack_to_study, attacks_to_study, measure_parts, needs_images, neuron_layers
 from .models.answers import predicted
+from .models.base import Model
 from .models.base import describe as describe_model
 from .models.state import preserved
 from .plan import measurable, perturbations, runs, without_gradients
 from .probes.sustainability import SustainabilityProbe
 from .profile import Profile, build, read
 from .progress import Progress, shown
-from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Skipped, Sweep
+from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, Skipped, Sweep
 from .runtime import batch_size_on, choose_threads, runtime
 from .stages import (
     WALK_IMAGES,
@@ -140,6 +142,7 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
             clock.enter("walk")
             progress.stage("walk", 0)
             graph = walk(model, walk_images(dataset).to(place.device))
+            _refuse_broken_backward(model, graph, planned, profile)
             # Without a single measurable layer (a model that couples its images, say) the verdicts still stand.
             layers = select(graph.layers, profile.layers) if graph.layers and profile.layers != "none" else ()
             if profile.threads is None and place.device.type == "cpu":
@@ -243,6 +246,14 @@ def walk_images(dataset: Dataset) -> Tensor:
     """Three images to walk with; a smaller data set is repeated."""
     images = dataset.images(0, WALK_IMAGES)
     return images[torch.arange(WALK_IMAGES) % len(images)]
+
+
+def _refuse_broken_backward(model: Model, graph: Graph, planned: Sequence[Perturbation], profile: Profile) -> None:
+    """Refuse what needs gradients of a model whose own backward fails, before hours of attacks, not after."""
+    failed = no_backward(graph)
+    if failed and (profile.neurons != "none" or any(ATTACKS[entry.name].gradients for entry in planned)):
+        what = f"the gradient of {model.name} by its images fails: {failed}"
+        raise ModelError(what, "fix its backward, or give --attack square --neurons none")
 
 
 def _other_branches(scene: Scene, graph: Graph) -> tuple[Skipped, ...]:

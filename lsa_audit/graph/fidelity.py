@@ -16,8 +16,9 @@ from torch import Tensor, fx, nn
 
 from ..records import GraphCheck
 from .hooks import hooked
-from .structure import Call, calls_of
+from .structure import NETWORK, Call, calls_of
 from .taps import Visitor, run_graph
+from .weights import MODULES
 
 VALUE_TOLERANCE, HALF_TOLERANCE = 1e-4, 2e-2
 """Of the largest absolute value; half precision keeps two or three digits."""
@@ -67,7 +68,7 @@ def compare(graph_module: fx.GraphModule, module: nn.Module, sites: Mapping[str,
     """
     values, logits, leaf = _of_module(module, images)
     own = _gradient(logits, leaf)
-    exits = module_exits(graph_module, values)
+    exits = {**_by_name(module, sites, values), **module_exits(graph_module, values)}
     differences: dict[str, tuple[float, bool]] = {}
 
     def visitor(site: str) -> Visitor:
@@ -123,6 +124,22 @@ def module_exits(graph_module: fx.GraphModule, values: Mapping[tuple[str, int], 
             if len(exits) == 1 and isinstance(exits[0].meta.get("val"), Tensor):
                 found.setdefault(exits[0].name, (path, number))
     return found
+
+
+def _by_name(
+    module: nn.Module, sites: Mapping[str, str], values: Mapping[tuple[str, int], Any]
+) -> dict[str, tuple[str, int]]:
+    """The same for layers that are one of torch's own modules, called once, by the name of the layer.
+
+    A graph may have lost which module an operation belongs to, as under autocast.
+    """
+    network = module.get_submodule(NETWORK)
+    paths = {path for path, child in network.named_modules() if type(child) in MODULES and not child._forward_hooks}
+    return {
+        site: (name, 0)
+        for site, name in sites.items()
+        if name in paths and (name, 0) in values and (name, 1) not in values
+    }
 
 
 def _of_module(module: nn.Module, images: Tensor) -> tuple[dict[tuple[str, int], Tensor], Tensor, Tensor]:

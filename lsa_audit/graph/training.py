@@ -131,7 +131,11 @@ class Trainee:
             return Seen(run_graph(self._form(training, (), True, plain=True), images, places), values)
         # The mode stays until the next forward: what a checkpointed block runs again in the backward must find it.
         set_mode(self.module, training, self._batch_norm)
-        return Seen(run(self.graph, images, readers), values)
+        try:
+            return Seen(run(self.graph, images, readers), values)
+        except BaseException:
+            self.module.eval()
+            raise
 
     def _form(self, training: bool, wanted: tuple[str, ...], logits: bool, *, plain: bool = False) -> Any:
         """The graph in that mode, with those outputs; made once."""

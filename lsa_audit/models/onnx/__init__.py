@@ -18,9 +18,11 @@ from ..static_batch import FixedBatch
 from .black_box import BlackBox
 from .importer import Imported, import_graph
 from .inputs import Taken, take
+from .inside import compare_inside
 from .operations.base import UnsupportedError
 from .reading import Source, read
 from .runtime import Comparison, Program, compare
+from .steps import Network
 
 COMPARED_IMAGES = 2
 
@@ -145,7 +147,8 @@ def _compare(
     if taken.sample_shape is not None:
         generator = torch.Generator().manual_seed(0)
         images = torch.rand((source.batch or COMPARED_IMAGES, *taken.sample_shape), generator=generator)
-        return compare(network, program, images, rounds=rounds), None
+        compared = compare(network, program, images, rounds=rounds)
+        return _looked_inside(compared, imported, source, images, rounds=rounds), None
     if rounds or source.half:
         what = f"{source.name} leaves the size of its images open, and rounds their values"
         raise UsageError(what, "give --input-size CxHxW, so that its conversion can be compared with the file")
@@ -154,3 +157,16 @@ def _compare(
         return program(images.cpu())[source.output_name].to(images.device)
 
     return Comparison(program.name, None, "", close=True), reference
+
+
+def _looked_inside(
+    compared: Comparison, imported: Imported, source: Source, images: Tensor, *, rounds: bool
+) -> Comparison:
+    """The comparison, with what the values inside show where the logits agree."""
+    if not compared.close or compared.parity is None or not isinstance(imported.network, Network):
+        return compared
+    found = compare_inside(imported.network, source, images, rounds=rounds)
+    if found.wrong:
+        why = f"a conversion whose value of {found.wrong} differs by {found.difference:.1e} from the file's"
+        return replace(compared, detail=why, close=False)
+    return replace(compared, detail=f"{compared.detail}; {found.detail}")

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from ...records import DataInfo
-from ...records.hardening import ChosenLayer, Hardening
+from ...records.hardening import ChosenLayer, Hardening, Trainee
 from ...units import format_epsilon
 from .. import text
 from ..view import Block, Column, Facts, Paragraph, Row, Section, Table
 from . import provenance
 
-ROW_LIMIT = 200
+ROW_LIMIT, NAME_LIMIT = 200, 10
 AUDIT = "The effective settings are those of the audit before and after; the recipe has those of the training."
 DISTANCES = ("epsilon", "step_size")
 
@@ -71,8 +71,23 @@ def subject(record: Hardening) -> Section:
         ("labels", labels),
         ("labels, why", text.sentence(record.labels.reason)),
     )
-    parts = (Facts("Model", model), Facts("Written file", _file(record)), _images(record))
+    trained = (Facts("What was trained", _trained(record.trainee)),) if record.trainee else ()
+    parts = (Facts("Model", model), *trained, Facts("Written file", _file(record)), _images(record))
     return Section("subject", "What was hardened", parts)
+
+
+def _trained(trainee: Trainee) -> tuple[tuple[str, str], ...]:
+    return (
+        ("trained", "the model's own modules" if trainee.module else "the exported graph, which shares its weights"),
+        *((("why" if trainee.module else "note", text.sentence(trainee.reason)),) if trainee.reason else ()),
+        *((f"exported graph, {check.what}", provenance.compared(check)) for check in trainee.checks),
+        *((("left alone, no gradient", _names(trainee.left_alone)),) if trainee.left_alone else ()),
+    )
+
+
+def _names(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - NAME_LIMIT} more" if len(names) > NAME_LIMIT else ""
+    return ", ".join(text.name(name) for name in names[:NAME_LIMIT]) + more
 
 
 def _file(record: Hardening) -> tuple[tuple[str, str], ...]:

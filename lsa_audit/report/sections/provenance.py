@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...records import AuditRecord, Conversion, Skipped
+from ...records import AuditRecord, Conversion, GraphCheck, Skipped
 from .. import selection, text
 from ..view import Block, Column, Facts, Paragraph, Row, Section, Table
 
@@ -114,7 +114,7 @@ def _graph(record: AuditRecord) -> tuple[tuple[str, str], ...]:
     graph = record.graph
     walker = {
         "export": "torch.export graph",
-        "hooks": "module hooks (the model could not be exported)",
+        "hooks": "module hooks (there is no exported graph that is the model)",
         "runtime": "the runtime of the file (no gradients)",
     }[graph.walker]
     independent = {True: "yes", False: "no", None: "not known"}[graph.batch_independent]
@@ -129,7 +129,17 @@ def _graph(record: AuditRecord) -> tuple[tuple[str, str], ...]:
         ("FLOPs per image", text.scaled(sum(layer.flops for layer in graph.layers))),
         ("largest relative difference of logits from the original model", f"{graph.parity:.2g}"),
         ("an image's logits are free of its batch mates", independent),
+        *((f"exported graph, {check.what}", compared(check)) for check in graph.checks),
     )
+
+
+def compared(check: GraphCheck) -> str:
+    """What one comparison of the graph with the model showed."""
+    how_many = "" if check.of == 1 else f"{check.compared:,} of {check.of:,} compared with {text.name(check.against)}: "
+    if not check.compared:
+        return f"{how_many}not verified"
+    apart = "not finite" if check.difference is None else f"{check.difference:.2g}"
+    return f"{how_many}{'the same' if check.passed else 'another'} (largest relative difference {apart})"
 
 
 def conditions(record: AuditRecord) -> Section:

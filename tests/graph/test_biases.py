@@ -1,0 +1,100 @@
+"""A product with weights and the addition of its bias are one layer, whatever form an exporter gives them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lsa_audit.graph.taps import per_image, run
+from lsa_audit.graph.walker import walk
+from lsa_audit.models.static_batch import FixedBatch
+
+from .networks import images_for, model_of
+
+
+class Product(nn.Module):
+    shape = (6,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(6, 4, generator=generator))
+        self.bias = nn.Parameter(torch.randn(4, generator=generator))
+        self.last = nn.Parameter(torch.randn(4, 3, generator=generator))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return x @ self.weight + self.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.hidden(x)) @ self.last
+
+
+class BiasFirst(Product):
+    def hidden(self, x: Tensor) -> Tensor:
+        return self.bias + torch.mm(x, self.weight)
+
+
+class Reshaped(Product):
+    """A shape in between, and a bias with a dimension of one."""
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return ((x @ self.weight).reshape(-1, 1, 4) + self.bias.reshape(1, 4)).flatten(1)
+
+
+class Scaled(Product):
+    def hidden(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight.t()) + 0.5 * self.bias
+
+
+def reference(network: Product, x: Tensor) -> Tensor:
+    scale = 0.5 if isinstance(network, Scaled) else 1.0
+    return x @ network.weight + scale * network.bias
+
+
+@pytest.mark.parametrize("kind", [Product, BiasFirst, Reshaped, Scaled])
+def test_the_value_of_the_layer_holds_the_bias(kind: type[Product]):
+    network = kind()
+    images = images_for(network)
+    graph = walk(model_of(network.requires_grad_(False)), images)
+    seen: dict[str, Tensor] = {}
+    layer = graph.layers[0]
+    run(graph, images, {layer.info.name: lambda value: seen.update(value=per_image(layer, value, len(images)))})
+    assert (layer.info.op, layer.info.kind, layer.info.neurons) == ("linear", "learnable", 4)
+    expected = reference(network, (images - 0.4) / 0.3)
+    assert torch.allclose(seen["value"], expected, atol=1e-5)
+    assert [entry.info.op for entry in graph.layers] == ["linear", "relu", "matmul"]
+
+
+class ReadTwice(Product):
+    def hidden(self, x: Tensor) -> Tensor:
+        product = x @ self.weight
+        return product + self.bias + product.sigmoid()
+
+
+class Widening(Product):
+    """The bias is one of several rows, so it is none."""
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return ((x @ self.weight)[:, None] + torch.stack([self.bias, -self.bias])).amax(1)
+
+
+@pytest.mark.parametrize("kind", [ReadTwice, Widening])
+def test_what_is_no_bias_stays_an_addition(kind: type[Product]):
+    network = kind()
+    graph = walk(model_of(network.requires_grad_(False)), images_for(network))
+    assert graph.layers[0].info.op == "matmul"
+    assert graph.info.parity < 1e-6
+
+
+def test_a_linear_layer_taken_apart_by_vmap_keeps_its_bias():
+    torch.manual_seed(0)
+    inner = nn.Linear(6, 3)
+    network = FixedBatch(inner, 1).requires_grad_(False)
+    network.shape = (6,)
+    images = images_for(network)
+    graph = walk(model_of(network), images)
+    seen: dict[str, Tensor] = {}
+    layer = graph.layers[0]
+    run(graph, images, {layer.info.name: lambda value: seen.update(value=value)})
+    assert torch.allclose(seen["value"].reshape(-1, 3), inner((images - 0.4) / 0.3), atol=1e-5)
