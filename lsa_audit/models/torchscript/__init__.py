@@ -54,7 +54,7 @@ def load(request: ModelRequest) -> Model:
 
     def reference(images: Tensor) -> Tensor | dict[str, Tensor]:
         returned = {name: value.to(images.device) for name, value in named(forward(images.cpu())).items()}
-        return returned[""] if "" in returned else returned
+        return returned.get("", returned)
 
     built = Built(
         network=network,
