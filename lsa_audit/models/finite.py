@@ -9,7 +9,7 @@ from ..errors import ModelError
 
 
 def check_finite(network: nn.Module, name: str) -> None:
-    """Refuse weights that are NaN or infinite; the masks that networks keep in buffers may hold -inf.
+    """Refuse weights that are NaN or infinite; masks, which lie in buffers or in vectors, may hold -inf.
 
     Args:
         name: of the model, for the message.
@@ -21,6 +21,7 @@ def check_finite(network: nn.Module, name: str) -> None:
     for own, tensor in network.state_dict(keep_vars=True).items():
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
             continue
-        finite = torch.isfinite(tensor)
-        if not finite.all() and (own in parameters or not (finite | torch.isneginf(tensor)).all()):
+        mask = own not in parameters or tensor.squeeze().dim() <= 1
+        fine = torch.isfinite(tensor) | (torch.isneginf(tensor) & mask)
+        if not fine.all():
             raise ModelError(f"{name}: weight {own} holds NaN or infinite values", "give another checkpoint")

@@ -92,8 +92,9 @@ class Head:
 
 def logarithm(values: Tensor, smallest: float = SMALLEST) -> Tensor:
     """The logarithm, straight on below `smallest`: finite, rising everywhere, and with a slope everywhere."""
-    inside = values.clamp_min(smallest)
-    return inside.log() + (values - inside) / smallest
+    below = values < smallest
+    straight = math.log(smallest) - 1 + values / smallest
+    return torch.where(below, straight, values.masked_fill(below, 1.0).log())
 
 
 def log_odds(values: Tensor) -> Tensor:

@@ -114,8 +114,8 @@ class Watch(TorchFunctionMode):
         self, name: str, func: Callable[..., Any], rest: Any, named: dict[str, Any], entry: Found, result: Tensor
     ) -> None:
         """A value made of an activation's: its logits, where the call leaves the order as it was."""
-        if name in SHAPES and not any(isinstance(value, Tensor) for value in (*rest, *named.values())):
-            others = {key: value for key, value in named.items() if key not in ("input", "self")}
+        others = {key: value for key, value in named.items() if key not in ("input", "self")}
+        if name in SHAPES and not any(isinstance(value, Tensor) for value in (*rest, *others.values())):
             moved = func(entry.logits, *rest, **others)
             self._keep(result, entry.kind, moved)
             inner = self.found(entry.logits)

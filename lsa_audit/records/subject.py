@@ -60,7 +60,7 @@ class OutputInfo(Record):
             "log-sigmoids": "the logarithm of one sigmoid" if one else f"the logarithms of {several}sigmoids",
             "log-softmax": "a log-softmax",
             "labels": "class labels made by an argmax",
-            "probabilities": "probabilities (they sum to 1)",
+            "probabilities": "probabilities that sum to 1",
             "independent-probabilities": "one probability, class 1 above 0.5"
             if one
             else f"{several}values in [0, 1] that do not sum to 1",

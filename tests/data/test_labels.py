@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy
 import pytest
 import torch
 
 from lsa_audit.data.arrays import from_arrays
 from lsa_audit.data.base import DataRequest, InputSpec
-from lsa_audit.data.labels import choose_labels, contiguous_classes, read_labels
+from lsa_audit.data.labels import choose_labels, contiguous_classes, read_labels, shifted
 from lsa_audit.errors import DataError, UsageError
 
 
@@ -115,3 +117,41 @@ def test_forced_predictions_need_no_fitting_labels():
 def test_unknown_mode_is_refused():
     with pytest.raises(UsageError, match="--labels model"):
         choose_labels(dataset([0, 1]), 2, "model")
+
+
+def test_an_offset_shifts_labels_names_and_counts():
+    named = replace(dataset([0, 1, 2, 2]), class_names=("a", "b", "c"))
+    moved = shifted(named, 1)
+    assert moved.labels.tolist() == [1, 2, 3, 3]
+    assert (moved.classes, moved.largest_label, moved.class_names) == (4, 3, ("", "a", "b", "c"))
+    assert moved.interpretation.endswith("; +1 added to the labels")
+    assert choose_labels(moved, 4, "auto").source == "dataset"
+    back = shifted(moved, -1)
+    assert (back.labels.tolist(), back.classes, back.class_names) == ([0, 1, 2, 2], 3, ("a", "b", "c"))
+    assert shifted(named, None) is named
+
+
+def test_an_offset_below_the_first_class_names_the_image():
+    with pytest.raises(DataError, match="label 0 of image 2 lies below 0 with --label-offset -1"):
+        shifted(dataset([1, 2, 0]), -1)
+
+
+@pytest.mark.parametrize("mode", ["auto", "dataset"])
+def test_one_class_more_than_the_data_has_is_asked_for(mode):
+    data = dataset(list(range(10)))
+    with pytest.raises(
+        UsageError, match=r"11 classes .* 10: label 0 can mean class 0 or, behind a background class, c"
+    ):
+        choose_labels(data, 11, mode)
+    for offset, first in ((0, 0), (1, 1)):
+        stated = shifted(data, offset)
+        assert choose_labels(stated, 11, "dataset").source == "dataset"
+        assert int(stated.labels[0]) == first
+    assert choose_labels(data, 11, "self").source == "self"
+
+
+def test_a_part_of_imagenet_and_a_model_with_1001_classes_are_asked_for():
+    with pytest.raises(UsageError, match="--label-offset 0 or --label-offset 1"):
+        choose_labels(dataset([3, 13, 993]), 1001, "auto")
+    assert choose_labels(shifted(dataset([3, 13, 993]), 1), 1001, "auto").source == "dataset"
+    assert choose_labels(dataset([3, 13, 1000]), 1001, "auto").source == "dataset"

@@ -121,8 +121,13 @@ def _plain(value: ValueInfoProto, makers: Mapping[str, NodeProto]) -> ValueInfoP
     """The value itself; of a list of dictionaries, as scikit-learn's converter writes it, the table behind it."""
     node = makers.get(value.name)
     if node is not None and node.op_type == "ZipMap" and node.input:
-        return helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, None)
+        return _table(node.input[0])
     return value
+
+
+def _table(name: str) -> ValueInfoProto:
+    """A value [N, K] of sizes that nobody states."""
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None])
 
 
 def _behind_argmax(proto: ModelProto, makers: Mapping[str, NodeProto]) -> ValueInfoProto | None:
@@ -135,7 +140,7 @@ def _behind_argmax(proto: ModelProto, makers: Mapping[str, NodeProto]) -> ValueI
     if node is None or node.op_type != "ArgMax":
         return None
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-    return helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, None) if axis in (1, -1) else None
+    return _inferred(proto).get(node.input[0], _table(node.input[0])) if axis in (1, -1) else None
 
 
 def _candidate(value: ValueInfoProto, name: str) -> Candidate:
