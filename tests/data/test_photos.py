@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import socket
+
 import numpy
 import pytest
 import torch
@@ -114,3 +117,18 @@ def test_mismatches_are_refused(tmp_path, spec, part):
     names = [save(tmp_path, "a.png"), save(tmp_path, "b.png", size=(9, 9))]
     with pytest.raises(DataError, match=part):
         read_photos(tmp_path, names, spec)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "folder", "loop"])
+def test_what_is_no_file_is_not_opened(tmp_path, kind):
+    path = tmp_path / "a.png"
+    make = {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "socket": lambda: socket.socket(socket.AF_UNIX).bind(str(path)),
+        "folder": path.mkdir,
+        "loop": lambda: path.symlink_to(path),
+    }
+    make[kind]()
+    with pytest.raises(DataError, match=r"image a.png in .* cannot be read: .*(pipe|symbolic links)"):
+        read_photos(tmp_path, ["a.png"], InputSpec())
