@@ -14,8 +14,8 @@ import typer
 
 from ..errors import ExitCode, OutputError, UsageError
 from ..units import parse_epsilon
+from . import gated, options
 from . import harden_options as training
-from . import options
 from .options import DATA, RUN
 
 if TYPE_CHECKING:
@@ -194,8 +194,8 @@ def _train(model: str, profile: Profile, wishes: Wishes, folder: RunFolder, resu
             # Only the other processes of torchrun get none.
             result = cast("Hardened", harden(model, profile, wishes, taken.path, progress, resume=resume))
         taken.write_files(_files(result))
-    typer.echo(to_json(result.record) if json else "\n".join(summary(result.record)), nl=not json)
-    _say(f"report: {taken.path}")
+    typer.echo(to_json(result.record).encode() if json else "\n".join(summary(result.record)), nl=not json)
+    gated.say_where(taken.path)
     return int(ExitCode.INCONCLUSIVE if result.record.inconclusive else ExitCode.OK)
 
 
@@ -219,11 +219,13 @@ def _scanned_data(model: str) -> str:
     Raises:
         UsageError: there is none.
     """
-    from ..latest import latest_run
+    from ..latest import latest_run, unfinished
     from ..report.text import name
 
     found = latest_run(REPORTS, model)
     if found is None:
+        if left := unfinished(REPORTS):
+            _say(f"{name(str(left[-1]))} is an unfinished run and does not count")
         hint = f"name it with --data, or in a profile with --profile, or scan the model first: {REPORTS}/ is looked at"
         raise UsageError(f"nothing says what data to train {model} on", hint)
     run, record = found
