@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .errors import AuditError
 from .records import AuditRecord
-from .runs import RECORD_NAME, read_run
+from .runs import RECORD_NAME, is_unfinished, read_run
 
 RUNS = 50
 
@@ -36,6 +36,16 @@ def latest_run(folder: Path, subject: str) -> tuple[Path, AuditRecord] | None:
             if is_same and isinstance(record.settings.get("data"), str):
                 return run, record
     return None
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """The run folders without a record: of scans that go on, or that never came to their end."""
+    found = []
+    for path in sorted(folder.glob("*/")):
+        with suppress(OSError):
+            if is_unfinished(path):
+                found.append(path)
+    return found
 
 
 def _runs(folder: Path) -> Iterator[tuple[float, Path]]:

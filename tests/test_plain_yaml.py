@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from lsa_audit.plain_yaml import MAX_BYTES, PlainYamlError, key_lines, read_mapping
@@ -44,3 +47,10 @@ def test_values_that_no_constructor_takes_are_refused(tmp_path, value):
     path.write_text(f"day: {value}\n")
     with pytest.raises(PlainYamlError, match="cannot be read"):
         read_mapping(path)
+
+
+def test_a_pipe_is_not_waited_for_and_a_device_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(PlainYamlError, match="a folder, a pipe or a device"):
+            read_mapping(path)

@@ -14,6 +14,7 @@ from . import completion
 if TYPE_CHECKING:
     from ..gate.diff_sides import Side
 
+TERMINAL = "terminal"
 RUNS = "A run folder, its record.json, or a baseline."
 
 
@@ -28,7 +29,7 @@ def command(
             help="How to show it.",
             autocompletion=completion.diff_formats,
         ),
-    ] = "terminal",
+    ] = TERMINAL,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of printing.")] = None,
     images: Annotated[int, typer.Option(min=0, help="Newly wrong and right images to name, of each.")] = 10,
 ) -> int:
@@ -42,7 +43,8 @@ def command(
     found = compare(_side(before), _side(after), images, __version__)
     rendered = FORMATS[form](found)
     if out is None:
-        typer.echo(rendered, nl=False)
+        # What others read is UTF-8 wherever it goes; a terminal has an encoding of its own.
+        typer.echo(rendered if form == TERMINAL else rendered.encode(), nl=False)
     else:
         write_whole(out, rendered.encode())
     return int(ExitCode.OK)

@@ -107,7 +107,7 @@ def _write(
         rendering.write(others, Shown(record, gating, pictures(record, evidence)))
     for path in (output.path for output in outputs if output.format == JSON):
         if path is None:
-            typer.echo(to_json(gating), nl=False)
+            typer.echo(to_json(gating).encode(), nl=False)
         else:
             write_whole(path, to_json(gating).encode())
 

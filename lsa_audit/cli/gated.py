@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..records.snapshot import Snapshot
     from .output import RunFolder
 
+PATH_LIMIT = 4096
 ACCURACIES = ("clean_accuracy", "robust_accuracy")
 
 
@@ -83,9 +84,12 @@ def judged(folder: RunFolder, result: Audit, question: Question | None, against:
 
 def say_where(folder: Path) -> None:
     """Name the run folder on stderr."""
+    from ..report.text import name
     from .console import Console
 
-    Console(stderr=True).print(f"report: {folder}", highlight=False, soft_wrap=True, markup=False)
+    # A folder may have a name of several lines.
+    shown = name(str(folder), limit=PATH_LIMIT)
+    Console(stderr=True).print(f"report: {shown}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _check_plan(planned: Sequence[Perturbation], baseline: Snapshot, question: Question) -> None:

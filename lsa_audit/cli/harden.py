@@ -14,8 +14,8 @@ import typer
 
 from ..errors import ExitCode, OutputError, UsageError
 from ..units import parse_epsilon
+from . import gated, options
 from . import harden_options as training
-from . import options
 from .harden_source import source_of
 from .options import DATA, RUN
 
@@ -212,8 +212,8 @@ def _train(model: str, profile: Profile, wishes: Wishes, folder: RunFolder, resu
             # Only the other processes of torchrun get none.
             result = cast("Hardened", harden(model, profile, wishes, taken.path, progress, resume=resume))
         taken.write_files(_files(result))
-    typer.echo(to_json(result.record) if json else "\n".join(summary(result.record)), nl=not json)
-    _say(f"report: {taken.path}")
+    typer.echo(to_json(result.record).encode() if json else "\n".join(summary(result.record)), nl=not json)
+    gated.say_where(taken.path)
     return int(ExitCode.INCONCLUSIVE if result.record.inconclusive else ExitCode.OK)
 
 

@@ -60,7 +60,7 @@ def source_of(folder: Path, model: str, base: Mapping[str, Any], given: Mapping[
         UnsafeError: the record alone would decide what code runs.
         ProfileError: settings that cannot be read.
     """
-    from ..latest import latest_run
+    from ..latest import latest_run, unfinished
     from ..report.text import name
     from ..runs import read_run, to_reload
 
@@ -75,7 +75,9 @@ def source_of(folder: Path, model: str, base: Mapping[str, Any], given: Mapping[
             hint = (
                 f"name it with --data, or in a profile with --profile, or scan the model first: {folder}/ is looked at"
             )
-            raise UsageError(f"nothing says what data to train {model} on", hint)
+            left = unfinished(folder)
+            aside = f" ({name(str(left[-1]))} is an unfinished run and does not count)" if left else ""
+            raise UsageError(f"nothing says what data to train {model} on{aside}", hint)
         return Source()
     run, record = found
     shown = name(str(run))

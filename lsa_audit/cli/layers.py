@@ -59,7 +59,7 @@ def command(
     base = profiles.read(profile, values)
     info = layer_table(model, make_profile({f"profile {profile}": base, "command line": values}))
     if json:
-        typer.echo(info.model_dump_json(indent=2))
+        typer.echo(info.model_dump_json(indent=2).encode())
     else:
         Console().print(layers_table(info))
     return 0

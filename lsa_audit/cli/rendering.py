@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import UsageError
-from ..writing import write_whole
+from ..writing import STDOUT as STDOUT_DESCRIPTOR
+from ..writing import descriptor_of, write_whole
 
 if TYPE_CHECKING:
     from ..report.shown import Shown
@@ -66,7 +67,15 @@ def _output(text: str) -> Output:
     if not equals or not place:
         raise UsageError(f"--output {text} is not FORMAT=FILE", EXAMPLE)
     _check_format(name)
-    return Output(name, None if place == STDOUT else Path(place))
+    return Output(name, None if place == STDOUT or _is_stdout(Path(place)) else Path(place))
+
+
+def _is_stdout(path: Path) -> bool:
+    """Whether this is another name of the standard output, such as /dev/stdout."""
+    try:
+        return descriptor_of(path) == STDOUT_DESCRIPTOR
+    except (OSError, ValueError):
+        return False
 
 
 def _check_format(name: str) -> None:

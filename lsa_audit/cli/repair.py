@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ExitCode, UsageError
-from . import options
+from . import gated, options
 from .options import DATA, RUN
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def command(
     from ..audit import make_profile
     from ..harden.repair import Wishes, repair
     from ..report.repair import summary, to_json
-    from .console import Console, TerminalProgress
+    from .console import TerminalProgress
     from .output import RunFolder
 
     profile = make_profile({"record": settings, "command line": given})
@@ -116,8 +116,8 @@ def command(
         with TerminalProgress() as progress:
             result = repair(found, evidence, profile, subject, wishes, progress)
         written = taken.write_files(_files(result))
-    typer.echo(to_json(result.record) if json else "\n".join(summary(result.record)), nl=not json)
-    Console(stderr=True).print(f"report: {written}", highlight=False, soft_wrap=True, markup=False)
+    typer.echo(to_json(result.record).encode() if json else "\n".join(summary(result.record)), nl=not json)
+    gated.say_where(written)
     return int(ExitCode.OK)
 
 

@@ -79,7 +79,9 @@ def from_loader(
     if isinstance(loader.dataset, IterableDataset):
         images, labels = _joined(_first(_batches(loader, name), _length(request)), name)
         return from_arrays(images, labels, spec, request, name, layout)
-    if not isinstance(loader.sampler, SequentialSampler) or loader.batch_sampler is None:
+    if loader.batch_size is None:
+        raise DataError(f"{name}: the DataLoader makes no batches", "give it a batch_size, or give its data set")
+    if not isinstance(loader.sampler, SequentialSampler):
         raise DataError(
             f"{name}: the DataLoader draws its images in another order each time", "make it with shuffle=False"
         )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
+import signal
 import stat
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +16,9 @@ import pytest
 from lsa_audit.cli import output
 from lsa_audit.cli.output import RunFolder
 from lsa_audit.errors import OutputError, UsageError
+from lsa_audit.interrupts import Terminated, listening
+from lsa_audit.locking import LOCK_NAME, Holder
+from lsa_audit.runs import read_record_of
 
 
 def test_two_runs_in_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
@@ -104,3 +112,105 @@ def test_work_is_taken_up_only_where_its_file_is(tmp_path):
             RunFolder.begun(path, "other")
     with pytest.raises(OutputError, match="too long"):
         RunFolder.begun(tmp_path / ("x" * 300), "begun")
+
+
+NAMES = ("evidence.npz", "report.md", "report.html", "record.json")
+
+
+def test_a_folder_in_use_is_refused_to_the_next_run_and_free_afterwards(tmp_path):
+    folder = RunFolder.prepare(tmp_path / "run", "m", "d")
+    with folder.in_use() as taken:
+        for again in (lambda: RunFolder.prepare(tmp_path / "run", "m", "d"), lambda: folder.in_use().__enter__()):
+            with pytest.raises(UsageError, match="is in use by process"):
+                again()
+        taken.write_files({"a.txt": b"one"})
+    assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["a.txt"]
+
+
+def test_two_runs_that_begin_together_get_default_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = (RunFolder.prepare(None, "m", "d") for _ in range(2))
+    with first.in_use() as one, second.in_use() as two:
+        assert (one.path, two.path.name) == (first.path, f"{first.path.name}-2")
+    assert list((tmp_path / "reports").iterdir()) == []
+
+
+@pytest.mark.parametrize("killed_before", [1, 2, 3])
+def test_what_a_killed_run_has_left_blocks_no_folder_and_is_no_run(tmp_path, monkeypatch, killed_before):
+    class Killed(BaseException):
+        pass
+
+    path, replace = tmp_path / "run", Path.replace
+    path.mkdir()
+    for name in NAMES:
+        (path / name).write_text("old")
+    (path / "notes.txt").write_text("mine")
+    placed = []
+
+    def killed(source, to):
+        placed.append(to.name)
+        if len([name for name in placed if name in NAMES]) > len(NAMES) + killed_before:
+            raise Killed
+        return replace(source, to)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    monkeypatch.setattr(output, "locked", held_for_ever)
+    with pytest.raises(Killed), RunFolder.prepare(path, "m", "d").in_use() as folder:
+        folder.write_files(dict.fromkeys(NAMES, b"new"))
+    (path / ".lsa-audit-left").mkdir()
+    (path / ".lsa-audit-left/x").write_text("x")
+    assert not (path / "record.json").exists()
+    with pytest.raises(UsageError, match=r"run is an unfinished run: it holds no record.json yet; scan again"):
+        read_record_of(path)
+    monkeypatch.undo()
+    with RunFolder.prepare(path, "m", "d").in_use() as folder:
+        folder.write_files(dict.fromkeys(NAMES, b"new"))
+    assert {entry.name: entry.read_text() for entry in path.iterdir()} == {
+        **dict.fromkeys(NAMES, "new"),
+        "notes.txt": "mine",
+    }
+
+
+@contextmanager
+def held_for_ever(folder):
+    """The lock of a process that was killed."""
+    gone = dataclasses.replace(Holder.this(), process=2**40)
+    (folder / LOCK_NAME).write_text(json.dumps(dataclasses.asdict(gone)))
+    yield
+
+
+def test_a_run_that_is_being_written_says_so(tmp_path):
+    with RunFolder(tmp_path / "run").in_use() as folder:
+        with pytest.raises(UsageError, match=r"unfinished run: .* wait for the scan that writes it"):
+            read_record_of(folder.path)
+        (tmp_path / "other").mkdir()
+        with pytest.raises(UsageError, match="other is no run"):
+            read_record_of(tmp_path / "other")
+
+
+def test_a_signal_between_two_renames_waits_for_the_last(tmp_path, monkeypatch):
+    replace, placed = Path.replace, []
+
+    def terminated(source, to):
+        placed.append(to.name)
+        if placed[-2:] == ["record.json", "a"]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return replace(source, to)
+
+    monkeypatch.setattr(Path, "replace", terminated)
+    with listening(), pytest.raises(Terminated), RunFolder(tmp_path / "run").in_use() as folder:
+        folder.write_files({"a": b"1", "b": b"2", "record.json": b"3"})
+    assert sorted(entry.name for entry in (tmp_path / "run").iterdir()) == ["a", "b", "record.json"]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "with space", "caf\u00e9", "r\udcff"])
+def test_folders_of_any_name_are_written(tmp_path, name):
+    with RunFolder.prepare(tmp_path / name, "m", "d").in_use() as folder:
+        folder.write_files({"a.txt": b"one"})
+    assert (tmp_path / name / "a.txt").read_bytes() == b"one"
+
+
+def test_the_default_folder_of_long_names_is_one_that_file_systems_take(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with RunFolder.prepare(None, "m" * 5000, "d" * 5000).in_use() as folder:
+        assert len(folder.path.name) < 255

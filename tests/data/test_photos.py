@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import socket
+
 import numpy
 import pytest
 import torch
@@ -159,3 +162,18 @@ def test_marks_that_say_nothing_change_nothing(tmp_path, value):
 def test_a_damaged_exif_block_spoils_nothing(tmp_path):
     Image.new("RGB", (8, 6), (9, 9, 9)).save(tmp_path / "a.jpg", exif=b"Exif\x00\x00MM\x00*\x00\x00\xff\xff\xff\xff")
     assert read_photos(tmp_path, ["a.jpg"], InputSpec())[0].shape == (1, 3, 6, 8)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "folder", "loop"])
+def test_what_is_no_file_is_not_opened(tmp_path, kind):
+    path = tmp_path / "a.png"
+    make = {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "socket": lambda: socket.socket(socket.AF_UNIX).bind(str(path)),
+        "folder": path.mkdir,
+        "loop": lambda: path.symlink_to(path),
+    }
+    make[kind]()
+    with pytest.raises(DataError, match=r"image a.png in .* cannot be read: .*(pipe|symbolic links)"):
+        read_photos(tmp_path, ["a.png"], InputSpec())

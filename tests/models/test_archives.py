@@ -17,6 +17,18 @@ from ..hostile import archives
 
 Maker = Callable[[Path], Path]
 
+
+def test_a_file_that_fails_while_it_is_read_is_one_line():
+    """No device by its kind, but nothing can be read at its start."""
+
+    def head() -> bytes:
+        with opened(Path("/proc/self/mem")) as file:
+            return file.read(4)
+
+    with pytest.raises(ModelError, match="/proc/self/mem cannot be read"):
+        head()
+
+
 REFUSED: dict[str, tuple[Maker, str]] = {
     "truncated": (archives.truncated, "truncated or malformed"),
     "comment": (archives.comment, "truncated or malformed"),

@@ -233,6 +233,13 @@ def test_a_wrapped_network_takes_bare_names() -> None:
     assert same(dict(network.module.state_dict()), state)
 
 
+def test_a_mapping_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    state: dict[str, object] = {}
+    state["state_dict"] = state
+    with pytest.raises(ModelError, match="no tensor under state_dict"):
+        load_state_dict(saved(state, tmp_path / "x.pt"))
+
+
 def test_restore_says_where_the_weights_came_from(tmp_path: Path) -> None:
     path = saved(small().state_dict(), tmp_path / "x.pt")
     weights, digest = restore(small(), path)

@@ -99,3 +99,9 @@ def test_a_closed_port_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(ModelError, match=r"cannot be downloaded: .*refused"):
         require("owner/net", ("model.safetensors",), "do this", cache_dir=str(tmp_path))
     assert time.perf_counter() - start < 8
+
+
+@pytest.mark.parametrize("name", ["", "///", "../..", "a b/c d/e", "@x@y", "x" * 5000, "a/b/c"])
+def test_what_is_no_name_of_a_repository_is_one_line(name: str) -> None:
+    with pytest.raises(ModelError, match="a repository is named owner/name"):
+        require(name, ("config.json",), "hint")

@@ -9,6 +9,7 @@ import numpy
 import pytest
 import torch
 
+from lsa_audit import interrupts
 from lsa_audit.errors import ModelError, UsageError
 from lsa_audit.models import ModelRequest, fit, load
 
@@ -168,3 +169,34 @@ def test_bad_factories_get_one_line(folder: Path, spec: str, arguments: Mapping[
 def test_mean_for_whole_numbers_is_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"divide values for 0\.\.255 by 255"):
         load(ModelRequest("nets.py:with_metadata", mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4)))
+
+
+@pytest.mark.parametrize(
+    "error", ["KeyboardInterrupt", "GeneratorExit", "SystemExit(0)", "type('Own', (BaseException,), {})()"]
+)
+def test_nothing_that_a_factory_raises_ends_the_program(folder: Path, error: str) -> None:
+    (folder / "odd.py").write_text(f"def net():\n    raise {error}\n")
+    (folder / "worse.py").write_text(f"raise {error}\n")
+    for spec, line in (("odd.py:net", 2), ("worse.py:net", 1)):
+        # Without the command's handlers an interrupt is the user's.
+        with interrupts.listening(), pytest.raises(ModelError, match=rf"failed: .* at {spec[:-4]}:{line}"):
+            load(ModelRequest(spec))
+
+
+def test_an_interrupt_of_the_user_is_none_of_the_factorys(folder: Path) -> None:
+    (folder / "odd.py").write_text("def net():\n    raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        load(ModelRequest("odd.py:net"))
+
+
+@pytest.mark.parametrize(
+    "spec", ["sys:exit", "builtins:exit", "builtins:print", "time:sleep", "os:getcwd", "typing:Any"]
+)
+def test_functions_that_are_no_factories_are_one_line(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match=f"{spec} (failed|returned)"):
+        load(ModelRequest(spec))
+
+
+def test_a_file_whose_name_is_no_text_is_imported(folder: Path) -> None:
+    (folder / "n\udcff.py").write_text("from torch import nn\ndef net():\n    return nn.Linear(2, 2)\n")
+    assert load(ModelRequest("n\udcff.py:net")).name == "net"

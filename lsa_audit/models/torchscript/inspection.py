@@ -32,7 +32,7 @@ OPERATORS = re.compile(r"[(\[{+*/%<>=&|^~@]|(?<!\d)\.|(?<!, )(?<![\[(])-|\b(?:no
 IGNORED = re.compile(r"#[^\n]*|\\\n")
 STRINGS = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'')
 CALLS = re.compile(r"(?<![\w.])(?:torch\s*\.\s*(\w+)|ops\s*\.\s*(\w+)\s*\.\s*(\w+))\s*\(")
-TRUST_HINT = "--allow-code runs it, or put the file's sha256 in the profile's trusted list"
+TRUST_HINT = "--allow-code runs it, or --trust with the file's SHA-256"
 AGAIN_HINT = "save it again with torch.jit.save, or export it as ONNX"
 
 
