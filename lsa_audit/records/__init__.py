@@ -6,7 +6,7 @@ a thing that could not be measured is a `Skipped`, which every report shows.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ from .attacks import (
 )
 from .base import Estimate, Level, Norm, Record, Skipped
 from .filters import FilterCurve, FilteredWeights, FilterName, Filters
+from .findings import Check, Finding, FindingGroup, Outcome
 from .gallery import ClassScore, Flipped
 from .layers import (
     GraphInfo,
@@ -33,7 +34,16 @@ from .layers import (
     LayerMeasure,
     Sustainability,
 )
-from .neurons import Correlation, DropEffect, Neuron, NeuronClass, NeuronTable, Screening
+from .neurons import (
+    Correlation,
+    DropEffect,
+    EffectColumns,
+    Neuron,
+    NeuronClass,
+    NeuronColumns,
+    NeuronTable,
+    Screening,
+)
 from .patching import PatchedGroup, PatchedLayer, PatchedNeurons, Patching
 from .subject import Conversion, DataInfo, InputLayout, LabelInfo, LabelSource, ModelInfo, ModelSource
 
@@ -43,6 +53,7 @@ __all__ = [
     "AttackSigns",
     "AttackStage",
     "AuditRecord",
+    "Check",
     "ClassScore",
     "Comparison",
     "Conversion",
@@ -50,6 +61,7 @@ __all__ = [
     "DataInfo",
     "Distances",
     "DropEffect",
+    "EffectColumns",
     "Environment",
     "Estimate",
     "FilterCurve",
@@ -72,8 +84,10 @@ __all__ = [
     "ModelSource",
     "Neuron",
     "NeuronClass",
+    "NeuronColumns",
     "NeuronTable",
     "Norm",
+    "Outcome",
     "PatchedGroup",
     "PatchedLayer",
     "PatchedNeurons",
@@ -90,21 +104,7 @@ __all__ = [
     "UnboundedTrial",
 ]
 
-SCHEMA_VERSION = 3
-
-FindingGroup = Literal["result", "attack-health"]
-
-
-class Finding(Record):
-    """What a reader should know or do, drawn from the measurements by one rule."""
-
-    rule: str = Field(description="stable id; `lsa-audit explain ID` tells what it means")
-    group: FindingGroup = Field(
-        default="result", description="attack-health: whether the attacks worked at all; result: what they found"
-    )
-    level: Level
-    subject: str = Field(description="the layer, neuron, attack or input that it is about")
-    message: str
+SCHEMA_VERSION = 4
 
 
 class Environment(Record):
@@ -152,6 +152,7 @@ class AuditRecord(Record):
     patching: Patching | None = None
     filters: Filters | None = None
     findings: tuple[Finding, ...]
+    checks: tuple[Check, ...] = Field(default=(), description="every rule that was asked, in order")
     skipped: tuple[Skipped, ...]
     gallery: tuple[Flipped, ...] = Field(default=(), description="images that an attack flipped, for people to look at")
     timing: Timing
