@@ -20,7 +20,7 @@ from .data.base import describe as describe_data
 from .data.labels import choose_labels
 from .errors import ModelError
 from .examining import examine
-from .findings import find_all
+from .findings import judged
 from .gallery import Gallery, gallery
 from .graph import taps
 from .graph.base import Graph
@@ -221,8 +221,7 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
                 gallery=flipped.flipped,
                 timing=clock.timing(),
             )
-    record = record.model_copy(update={"findings": find_all(record)})
-    return Audit(record, _evidence(scene, predictions, verdicts, probe, swept) | flipped.evidence)
+    return Audit(judged(record), _evidence(scene, predictions, verdicts, probe, swept) | flipped.evidence)
 
 
 def layer_table(subject: str | nn.Module, profile: Profile) -> GraphInfo:

@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": LEAVES,
     "profile": LEAVES,
     "findings": LEAVES,
-    "report": LEAVES,
+    "report": LEAVES | {"findings"},
     "gate": LEAVES,
     "models": LEAVES,
     "data": LEAVES,

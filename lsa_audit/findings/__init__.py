@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..records import AuditRecord, Finding
+from ..records import AuditRecord, Check, Finding, FindingGroup, Level, Outcome
 from . import (
     clean_accuracy,
     comparisons,
@@ -20,6 +20,7 @@ from . import (
     unmeasured,
     vulnerable_layers,
 )
+from .figures import FIGURES, NO_HEALTH, Seen
 
 Rule = Callable[[AuditRecord], list[Finding]]
 
@@ -58,10 +59,61 @@ RESULT_RULES: dict[str, Rule] = {
 
 RULES: dict[str, Rule] = {**HEALTH_RULES, **RESULT_RULES}
 
+VERSIONS: dict[str, int] = {
+    "vanishing-gradients": 2,
+    "nonfinite-logits": 2,
+    "zero-gradients": 2,
+    "nonfinite-gradients": 2,
+    "objective-does-not-rise": 2,
+    "unbounded-attack-fails": 2,
+}
+"""Rules that have judged otherwise before; all others are in their first version."""
+
 _ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+def judged(record: AuditRecord) -> AuditRecord:
+    """The record with the findings of every rule, and with what each rule saw."""
+    found = {name: rule(record) for name, rule in RULES.items()}
+    checks = tuple(_check(record, name, findings) for name, findings in found.items())
+    listed = [finding for findings in found.values() for finding in findings]
+    findings = tuple(sorted(listed, key=lambda finding: _ORDER[finding.level]))
+    return record.model_copy(update={"findings": findings, "checks": checks})
+
+
+def _check(record: AuditRecord, rule: str, findings: list[Finding]) -> Check:
+    """What is stored of a rule: its gravest level and the worst figure among those of that level."""
+    version = VERSIONS.get(rule, 1)
+    group: FindingGroup = "attack-health" if rule in HEALTH_RULES else "result"
+    levels: dict[str, Level] = {}
+    for finding in sorted(findings, key=lambda finding: -_ORDER[finding.level]):
+        levels[finding.subject] = finding.level
+    level = min(levels.values(), key=lambda level: _ORDER[level], default=None)
+    figure = FIGURES.get(rule)
+    seen: list[Seen] | str = [] if figure is None else figure.look(record)
+    if isinstance(seen, str):
+        if not findings:
+            outcome: Outcome = "not-run" if seen == NO_HEALTH else "not-applicable"
+            return Check(rule=rule, version=version, group=group, outcome=outcome, reason=seen)
+        seen = []
+    if findings:
+        seen = [one for one in seen if one.subject in levels or not one.subject]
+    worst = max(seen, key=lambda one: (-_ORDER.get(levels.get(one.subject, ""), 3), one.degree), default=None)
+    return Check(
+        rule=rule,
+        version=version,
+        group=group,
+        outcome="ran",
+        level=level,
+        findings=len(findings),
+        subject="" if worst is None else worst.subject,
+        seen="" if worst is None else worst.words,
+        by="" if worst is None else worst.by,
+        figure=None if worst is None else worst.figure,
+        limit=None if figure is None else figure.limit,
+    )
 
 
 def find_all(record: AuditRecord) -> tuple[Finding, ...]:
     """The findings of every rule, errors first, else in the order of `RULES`."""
-    found = [finding for rule in RULES.values() for finding in rule(record)]
-    return tuple(sorted(found, key=lambda finding: _ORDER[finding.level]))
+    return judged(record).findings

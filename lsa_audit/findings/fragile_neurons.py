@@ -15,14 +15,14 @@ def find(record: AuditRecord) -> list[Finding]:
     judged = list(zip(record.neurons, verdicts, strict=True))
     if len(judged) < 2:
         return [_of_layer(record, table, verdict) for table, verdict in judged]
-    ranked = sorted(judged, key=lambda pair: -len(_fragile(pair[0])))
-    own = [_of_layer(record, table, verdict) for table, verdict in ranked[:LAYER_LIMIT] if _fragile(table)]
+    ranked = sorted(judged, key=lambda pair: -_count(pair[0]))
+    own = [_of_layer(record, table, verdict) for table, verdict in ranked[:LAYER_LIMIT] if _count(table)]
     return [_of_network(record, verdicts), *own]
 
 
 def _of_network(record: AuditRecord, verdicts: tuple[Targeting, ...]) -> Finding:
     tables = record.neurons
-    fragile = sum(len(_fragile(table)) for table in tables)
+    fragile = sum(_count(table) for table in tables)
     neurons = sum(len(table.neurons) for table in tables)
     estimated = sum(_estimated(table) for table in tables)
     by_estimate = f"; {estimated} of the {neurons} were not dropped on every image, and their classes rest on estimates"
@@ -71,9 +71,13 @@ def _targeted(record: AuditRecord, table: NeuronTable, verdict: Targeting) -> st
     return f"{told} (rank correlation with the targeting score: {figures}; {known[0].count} neurons)."
 
 
+def _count(table: NeuronTable) -> int:
+    return table.neurons.clean.neuron_class.count("fragile")
+
+
 def _fragile(table: NeuronTable) -> list[Neuron]:
     return [neuron for neuron in table.neurons if neuron.clean.neuron_class == "fragile"]
 
 
 def _estimated(table: NeuronTable) -> int:
-    return sum(neuron.clean.measured < table.samples for neuron in table.neurons)
+    return sum(measured < table.samples for measured in table.neurons.clean.measured)

@@ -74,7 +74,7 @@ def snapshot(
         neurons=tuple(
             NeuronCount(
                 layer=table.layer,
-                fragile=sum(neuron.clean.neuron_class == "fragile" for neuron in table.neurons),
+                fragile=table.neurons.clean.neuron_class.count("fragile"),
                 neurons=len(table.neurons),
                 drop_value=table.drop_value,
             )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..graph.base import Layer
-from ..records import Correlation, DropEffect, Neuron, NeuronClass, NeuronTable
+from ..records import Correlation, DropEffect, EffectColumns, NeuronClass, NeuronColumns, NeuronTable
 from ..statistics import Floats, finite, gini, holm, mcnemar_loss, paired_difference, rank_correlations
 from .dropout import LayerDropout
 from .racing import SIGNIFICANCE, Race
@@ -38,9 +38,11 @@ def neuron_table(
         for race, half in zip(dropout.races, halves, strict=True)
     )
     scores = [finite(score) for score in survey.targeting_scores(name)]
-    neurons = tuple(
-        Neuron(neuron_index=index, clean=one, adversarial=other, targeting_score=score)
-        for index, (one, other, score) in enumerate(zip(clean, adversarial, scores, strict=True))
+    neurons = NeuronColumns(
+        neuron_index=tuple(range(len(scores))),
+        targeting_score=tuple(scores),
+        clean=EffectColumns.of(clean),
+        adversarial=EffectColumns.of(adversarial),
     )
     return NeuronTable(
         layer=name,

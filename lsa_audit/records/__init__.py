@@ -7,7 +7,7 @@ a thing that could not be measured is a `Skipped`, which every report shows.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ from .attacks import (
 )
 from .base import Estimate, Level, Norm, Record, Skipped
 from .filters import FilterCurve, FilteredWeights, FilterName, Filters
+from .findings import Check, Finding, FindingGroup, Outcome
 from .gallery import ClassScore, Flipped
 from .layers import (
     GraphCheck,
@@ -35,7 +36,16 @@ from .layers import (
     LayerMeasure,
     Sustainability,
 )
-from .neurons import Correlation, DropEffect, Neuron, NeuronClass, NeuronTable, Screening
+from .neurons import (
+    Correlation,
+    DropEffect,
+    EffectColumns,
+    Neuron,
+    NeuronClass,
+    NeuronColumns,
+    NeuronTable,
+    Screening,
+)
 from .patching import PatchedGroup, PatchedLayer, PatchedNeurons, Patching
 from .subject import (
     Conversion,
@@ -57,6 +67,7 @@ __all__ = [
     "AttackSigns",
     "AttackStage",
     "AuditRecord",
+    "Check",
     "ClassScore",
     "Comparison",
     "Conversion",
@@ -65,6 +76,7 @@ __all__ = [
     "DecidedBy",
     "Distances",
     "DropEffect",
+    "EffectColumns",
     "Environment",
     "Estimate",
     "FilterCurve",
@@ -89,8 +101,10 @@ __all__ = [
     "ModelSource",
     "Neuron",
     "NeuronClass",
+    "NeuronColumns",
     "NeuronTable",
     "Norm",
+    "Outcome",
     "OutputInfo",
     "OutputKind",
     "PatchedGroup",
@@ -109,21 +123,7 @@ __all__ = [
     "UnboundedTrial",
 ]
 
-SCHEMA_VERSION = 3
-
-FindingGroup = Literal["result", "attack-health"]
-
-
-class Finding(Record):
-    """What a reader should know or do, drawn from the measurements by one rule."""
-
-    rule: str = Field(description="stable id; `lsa-audit explain ID` tells what it means")
-    group: FindingGroup = Field(
-        default="result", description="attack-health: whether the attacks worked at all; result: what they found"
-    )
-    level: Level
-    subject: str = Field(description="the layer, neuron, attack or input that it is about")
-    message: str
+SCHEMA_VERSION = 4
 
 
 class Environment(Record):
@@ -171,6 +171,7 @@ class AuditRecord(Record):
     patching: Patching | None = None
     filters: Filters | None = None
     findings: tuple[Finding, ...]
+    checks: tuple[Check, ...] = Field(default=(), description="every rule that was asked, in order")
     skipped: tuple[Skipped, ...]
     gallery: tuple[Flipped, ...] = Field(default=(), description="images that an attack flipped, for people to look at")
     timing: Timing

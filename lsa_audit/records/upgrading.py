@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .neurons import DropEffect
+
 Fields = dict[str, Any]
+
+NEURON = ("neuron_index", "targeting_score", "clean", "adversarial")
 
 
 def _without_neuron_tables(fields: Fields) -> Fields:
@@ -27,7 +31,36 @@ def _with_room_for_a_gallery(fields: Fields) -> Fields:
     return fields | {"schema_version": 3}
 
 
-STEPS: dict[int, Callable[[Fields], Fields]] = {1: _without_neuron_tables, 2: _with_room_for_a_gallery}
+def _with_columns(fields: Fields) -> Fields:
+    """3 to 4: neurons are stored by field. Checks are new; a record of version 3 does not tell which of them ran."""
+    tables = [table | {"neurons": _columns(table["neurons"])} for table in fields["neurons"]]
+    return fields | {"neurons": tables, "checks": [], "schema_version": 4}
+
+
+def _columns(neurons: list[Fields]) -> Fields:
+    effects = tuple(DropEffect.model_fields)
+    columns: Fields = {name: [_only(neuron, NEURON)[name] for neuron in neurons] for name in NEURON[:2]}
+    for side in NEURON[2:]:
+        columns[side] = {name: [_only(neuron[side], effects)[name] for neuron in neurons] for name in effects}
+    return columns
+
+
+def _only(fields: Fields, names: tuple[str, ...]) -> Fields:
+    """The same fields.
+
+    Raises:
+        LookupError: others are there too.
+    """
+    if set(fields) - set(names):
+        raise LookupError(names)
+    return fields
+
+
+STEPS: dict[int, Callable[[Fields], Fields]] = {
+    1: _without_neuron_tables,
+    2: _with_room_for_a_gallery,
+    3: _with_columns,
+}
 """What turns a record of a version into one of the next."""
 
 

@@ -12,12 +12,23 @@ from ..records.upgrading import STEPS, upgraded
 from .shown import Shown
 from .text import name
 
+NO_NEURONS = '\n  "neurons": []'
 WRITTEN_BY = "it must be a record.json that lsa-audit wrote"
 
 
 def render(shown: Shown) -> str:
-    """The record as indented JSON with a final newline; what is not finite becomes null."""
-    return shown.record.model_dump_json(indent=2) + "\n"
+    """The record as indented JSON with a final newline, the neurons of a layer on one line.
+
+    What is not finite becomes null.
+    """
+    record = shown.record
+    content = record.model_copy(update={"neurons": ()}).model_dump_json(indent=2)
+    if record.neurons:
+        # Only a field of the record itself stands behind two spaces, and no text holds a line break.
+        before, found, after = content.partition(NO_NEURONS)
+        tables = ",\n    ".join(table.model_dump_json() for table in record.neurons)
+        content = f"{before}{found.removesuffix(']')}\n    {tables}\n  ]{after}"
+    return content + "\n"
 
 
 def read(content: str | bytes) -> AuditRecord:
@@ -38,7 +49,11 @@ def read(content: str | bytes) -> AuditRecord:
         hint = "read it with the lsa-audit that wrote it, or scan again"
         raise UsageError(f"the record has schema_version {shown}, this lsa-audit reads up to {SCHEMA_VERSION}", hint)
     try:
-        return AuditRecord.model_validate_json(content if version == SCHEMA_VERSION else json.dumps(upgraded(fields)))
+        if version != SCHEMA_VERSION:
+            content = json.dumps(upgraded(fields))
+        # A record of a large network fills memory once, not twice.
+        del fields
+        return AuditRecord.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = name(".".join(str(part) for part in first["loc"]) or "the top")

@@ -25,7 +25,7 @@ def most_fragile(record: AuditRecord) -> tuple[NeuronTable, ...]:
 
 def count(table: NeuronTable, kind: NeuronClass) -> int:
     """How many of the layer's neurons are of a class on clean images."""
-    return sum(neuron.clean.neuron_class == kind for neuron in table.neurons)
+    return table.neurons.clean.neuron_class.count(kind)
 
 
 def by_drop(neurons: Iterable[Neuron]) -> list[Neuron]:
@@ -40,7 +40,8 @@ def is_estimated(effect: DropEffect, table: NeuronTable) -> bool:
 
 def any_estimated(table: NeuronTable, adversarial: bool = False) -> bool:
     """Whether that is so for a neuron of the layer, on clean or on adversarial images."""
-    return any(is_estimated(neuron.adversarial if adversarial else neuron.clean, table) for neuron in table.neurons)
+    effects = table.neurons.adversarial if adversarial else table.neurons.clean
+    return any(measured < table.samples for measured in effects.measured)
 
 
 def marked(shown: str, estimated: bool) -> str:

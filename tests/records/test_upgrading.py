@@ -13,6 +13,7 @@ from lsa_audit.records import SCHEMA_VERSION
 from lsa_audit.records.upgrading import STEPS, upgraded
 from lsa_audit.report import FORMATS
 from lsa_audit.report.json import read
+from lsa_audit.report.sections import attack_health
 from lsa_audit.report.shown import Shown
 
 HERE = Path(__file__).parent
@@ -61,8 +62,27 @@ def test_neuron_tables_of_version_1_are_left_out_and_named():
 
 def test_neuron_tables_of_version_2_stay():
     fields = written(2)
-    assert upgraded(fields) == fields | {"schema_version": 3}
+    assert STEPS[2](fields) == fields | {"schema_version": 3}
     assert len(read(json.dumps(fields)).neurons[0].neurons) == len(fields["neurons"][0]["neurons"]) > 1
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_neurons_become_columns_with_every_figure_as_it_was(version):
+    fields = written(version)
+    table = read(json.dumps(fields)).neurons[0]
+    assert [neuron.model_dump() for neuron in table.neurons] == fields["neurons"][0]["neurons"]
+    assert table.neurons[3].model_dump() == fields["neurons"][0]["neurons"][3]
+    assert upgraded(fields)["neurons"][0] | {"neurons": None} == fields["neurons"][0] | {"neurons": None}
+
+
+@pytest.mark.parametrize("version", STEPS)
+def test_an_older_record_holds_no_checks_and_never_says_fine(version):
+    record = read(json.dumps(written(version)))
+    assert record.checks == ()
+    found = {entry.rule for entry in record.findings}
+    assert {attack_health.result(check) for check in attack_health.checks(record) if check.rule not in found} == {
+        "not run"
+    }
 
 
 @pytest.mark.parametrize(
@@ -81,6 +101,32 @@ def test_neuron_tables_of_version_2_stay():
 def test_what_is_malformed_in_an_old_record_is_a_usage_error(changes):
     with pytest.raises(UsageError, match="malformed"):
         read(json.dumps(written(1) | changes))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"neurons": None},
+        {"neurons": [5]},
+        {"neurons": [{}]},
+        {"neurons": [[]]},
+        {"neurons": {"neuron_index": []}},
+        {"extra": 1},
+    ],
+)
+def test_what_is_malformed_in_the_neurons_of_version_3_is_a_usage_error(change):
+    fields = written(3)
+    fields["neurons"][0] |= change
+    with pytest.raises(UsageError, match="malformed"):
+        read(json.dumps(fields))
+
+
+@pytest.mark.parametrize("change", [{"low": []}, {"losses": [1]}, {"neuron_class": ["odd"]}, {"p_value": None}])
+def test_columns_of_different_lengths_are_malformed(change):
+    fields = upgraded(written(3))
+    fields["neurons"][0]["neurons"]["clean"] |= change
+    with pytest.raises(UsageError, match="malformed at neurons"):
+        read(json.dumps(fields))
 
 
 @pytest.mark.parametrize("version", [0, -1, SCHEMA_VERSION + 1, 10**30, 1.0, True, "1", None, [1]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsa_audit.findings import find_all
+from lsa_audit.findings import judged
 from lsa_audit.records import AttackResult, AuditRecord, Perturbation, Sweep
 
 from .builders import RESNET, attacked, build, distances, examined, measured, perturbation, signs, stage
@@ -62,7 +62,7 @@ def ensembles() -> AuditRecord:
         sustainability=tuple(measured(id_, RESNET, top, (5,)) for id_, top in zip(shown, (0.4, 0.9), strict=True)),
         neurons=(),
     )
-    return record.model_copy(update={"findings": find_all(record)})
+    return judged(record)
 
 
 def masked() -> AuditRecord:
@@ -81,4 +81,4 @@ def masked() -> AuditRecord:
         sustainability=(),
         neurons=(),
     )
-    return record.model_copy(update={"findings": find_all(record)})
+    return judged(record)

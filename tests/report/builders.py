@@ -25,6 +25,7 @@ from lsa_audit.records import (
     Neuron,
     NeuronTable,
     Perturbation,
+    SlopeTrial,
     Sustainability,
     Timing,
     UnboundedTrial,
@@ -93,7 +94,8 @@ def examined(**changes: Any) -> ModelHealth:
         "saturated": 3,
         "repeat_difference": 0.0,
         "training_layers": (),
-        "unbounded": UnboundedTrial(perturbation="apgd-ce, 50 steps, linf ball", images=40, fooled=40),
+        "unbounded": UnboundedTrial(perturbation="apgd-ce, 50 steps, linf ball", images=40, fooled=40, by_chance=31),
+        "slopes": SlopeTrial(images=64, tested=64, downhill=0, tiny=0, parts=704, smooth=690, parts_downhill=0),
         "comparisons": (pair,),
     }
     return ModelHealth(**{**fields, **changes})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lsa_audit.findings import find_all
+from lsa_audit.findings import judged
 from lsa_audit.records import (
     AuditRecord,
     Correlation,
@@ -122,4 +122,4 @@ def every_layer() -> AuditRecord:
         patching=patching(perturbation),
         filters=filters(perturbation),
     )
-    return record.model_copy(update={"findings": find_all(record)})
+    return judged(record)

@@ -1,14 +1,13 @@
-"""Attack health: whether the attacks worked at all, one row for each check."""
+"""Attack health: whether the attacks worked at all, one row for each check, as the record holds them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from ...records import AuditRecord, Finding, Level
+from ...findings import HEALTH_RULES
+from ...records import AuditRecord, Check, Finding, Level
 from .. import selection, text
 from ..view import Column, Paragraph, Row, Section, Table, Tone
-from .checks import CHECKS, Seen
 from .findings import LEVEL_TONES, LEVELS
 
 MEANING = (
@@ -17,35 +16,20 @@ MEANING = (
 )
 NOTE = (
     "One row for each check, with the worst case; a check of single attacks counts the others that it found fault "
-    "with. Not examined: nothing that was run has what the check looks at. Robust verdicts: images that an attack left "
-    "right."
+    "with. Not run: the record was written before this check existed, or lacks what it looks at. Robust verdicts: "
+    "images that an attack left right."
 )
-NOT_EXAMINED = "not examined"
+NOT_RUN, NOT_APPLICABLE = "not run", "not applicable"
+OLDER = "the record does not hold this check; scan again"
 GRAVITY: dict[Level | None, int] = {None: 0, "note": 1, "warning": 2, "error": 3}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check: `level` None where no finding came of it, `worst` None where it had nothing to look at."""
-
-    rule: str
-    level: Level | None
-    worst: Seen | None
-    findings: int
-
-    @property
-    def result(self) -> str:
-        """The gravest level, or why there is none."""
-        if self.level is None:
-            return NOT_EXAMINED if self.worst is None else "fine"
-        return self.level
 
 
 def section(record: AuditRecord) -> Section:
     """The verdict in a sentence, then the checks in the order of the rules."""
-    blocks: list[Paragraph | Table] = [Paragraph(MEANING), Paragraph(_verdict(record))]
-    if record.health is not None:
-        blocks.append(_table(record))
+    made = checks(record)
+    blocks: list[Paragraph | Table] = [Paragraph(MEANING), Paragraph(_verdict(record, made))]
+    if any(check.outcome == "ran" for check in made):
+        blocks.append(_table(record, made))
     return Section("attack-health", "Attack health", tuple(blocks))
 
 
@@ -54,48 +38,57 @@ def line(record: AuditRecord) -> tuple[str, Tone]:
     made = checks(record)
     worst = max(made, key=lambda check: GRAVITY[check.level])
     if worst.level is None or worst.level == "note":
-        if record.health is None:
-            return NOT_EXAMINED, "quiet"
-        return f"fine ({_examined(made)} of {len(made)} checks made)", ""
-    seen = "" if worst.worst is None else f": {worst.worst.words}"
+        ran = _ran(made)
+        return (f"fine ({ran} of {len(made)} checks made)", "") if ran else (NOT_RUN, "quiet")
+    seen = f": {_words(worst, selection.labels(record))}" if worst.seen else ""
     return f"{_counted(made)}; the worst is {text.name(worst.rule)}{seen}", LEVEL_TONES[worst.level]
 
 
 def checks(record: AuditRecord) -> tuple[Check, ...]:
-    """Every check in the order of the rules, then the findings of the group that belong to none of them."""
-    found: dict[str, list[Finding]] = {rule: [] for rule in CHECKS}
+    """The checks of today in order, those that the record lacks as not run, then what it holds besides.
+
+    An older record has findings without checks: they say that a rule ran, and nothing of its figure.
+    """
+    stored = {check.rule: check for check in record.checks if check.group == "attack-health"}
+    found: dict[str, list[Finding]] = {}
     for finding in record.findings:
         if finding.group == "attack-health":
             found.setdefault(finding.rule, []).append(finding)
-    return tuple(_check(record, rule, findings) for rule, findings in found.items())
+    return tuple(
+        stored.get(rule) or _unstored(rule, found.get(rule, []))
+        for rule in dict.fromkeys((*HEALTH_RULES, *stored, *found))
+    )
 
 
-def _check(record: AuditRecord, rule: str, findings: list[Finding]) -> Check:
-    levels: dict[str, Level] = {}
-    for finding in sorted(findings, key=lambda finding: GRAVITY[finding.level]):
-        levels[finding.subject] = finding.level
-    seen = list(CHECKS[rule](record)) if rule in CHECKS else []
-    if findings:
-        seen = [one for one in seen if one.subject in levels or not one.subject]
-    worst = max(seen, key=lambda one: (GRAVITY[levels.get(one.subject)], one.degree), default=None)
-    level = max(levels.values(), key=lambda level: GRAVITY[level], default=None)
-    return Check(rule, level, worst, len(findings))
+def result(check: Check) -> str:
+    """The gravest level, `fine`, or why there is none."""
+    if check.outcome == "ran":
+        return check.level or "fine"
+    return NOT_RUN if check.outcome == "not-run" else NOT_APPLICABLE
 
 
-def _verdict(record: AuditRecord) -> str:
-    made = checks(record)
+def _unstored(rule: str, findings: list[Finding]) -> Check:
+    if not findings:
+        return Check(rule=rule, version=0, group="attack-health", outcome="not-run", reason=OLDER)
+    level = max((finding.level for finding in findings), key=lambda level: GRAVITY[level])
+    return Check(
+        rule=rule, version=0, group="attack-health", outcome="ran", level=level, findings=len(findings), seen=""
+    )
+
+
+def _verdict(record: AuditRecord, made: tuple[Check, ...]) -> str:
     doubts = sum(check.level in ("error", "warning") for check in made)
+    ran = _ran(made)
     if doubts:
         judged = f"{text.quantity(doubts, 'check')} in doubt: {_counted(made)}. Each is among the findings."
-    elif record.health is None:
-        return "Not examined: the record does not hold what the checks look at."
+    elif not ran:
+        return "Not run: the record does not hold the checks. Scan again to have them."
     else:
-        judged = f"No check is in doubt; {_examined(made)} of {len(made)} could be made."
+        judged = f"No check is in doubt; {ran} of {len(made)} could be made."
     inconclusive = " The robustness figures are inconclusive, not robust." if record.inconclusive else ""
-    unknown = (
-        "" if record.health else " The figures behind the checks were not examined: the record does not hold them."
-    )
-    return f"{judged}{inconclusive}{unknown}"
+    lacking = sum(check.outcome == "not-run" for check in made)
+    older = f" {text.quantity(lacking, 'check')} not run: the record does not hold them." if lacking else ""
+    return f"{judged}{inconclusive}{older}"
 
 
 def _counted(made: tuple[Check, ...]) -> str:
@@ -103,30 +96,38 @@ def _counted(made: tuple[Check, ...]) -> str:
     return ", ".join(text.quantity(number, level) for level, number in numbers.items() if number)
 
 
-def _examined(made: tuple[Check, ...]) -> int:
-    return sum(check.result != NOT_EXAMINED for check in made)
+def _ran(made: tuple[Check, ...]) -> int:
+    return sum(check.outcome == "ran" for check in made)
 
 
-def _table(record: AuditRecord) -> Table:
+def _table(record: AuditRecord, made: tuple[Check, ...]) -> Table:
     columns = (Column("check", "label"), Column("what was seen"), Column("where", "label"), Column("result", "label"))
-    return Table("Checks of the attacks and of the model", columns, tuple(_rows(record)), NOTE)
+    return Table("Checks of the attacks and of the model", columns, tuple(_rows(record, made)), NOTE)
 
 
-def _rows(record: AuditRecord) -> Iterator[Row]:
+def _rows(record: AuditRecord, made: tuple[Check, ...]) -> Iterator[Row]:
     named = selection.labels(record)
-    for check in checks(record):
-        tone: Tone = LEVEL_TONES[check.level] if check.level else "quiet" if check.worst is None else ""
-        unseen = "see the findings" if check.level else text.DASH
-        words = unseen if check.worst is None else check.worst.words
-        yield Row((text.name(check.rule), words, _where(check, named), check.result), tone)
+    for check in made:
+        tone: Tone = LEVEL_TONES[check.level] if check.level else "quiet" if check.outcome != "ran" else ""
+        yield Row((text.name(check.rule), _words(check, named), _where(check, named), result(check)), tone)
+
+
+def _words(check: Check, named: dict[str, str]) -> str:
+    """What was seen, or why nothing was."""
+    if check.outcome != "ran":
+        return text.sentence(check.reason) or text.DASH
+    if not check.seen:
+        return "see the findings" if check.level else text.DASH
+    by = f", fooled by {named.get(check.by) or text.name(check.by)}" if check.by else ""
+    return f"{text.sentence(check.seen)}{by}"
 
 
 def _where(check: Check, named: dict[str, str]) -> str:
-    if check.worst is None:
+    if check.outcome != "ran" or not check.seen:
         return text.DASH
-    if not check.worst.subject:
+    if not check.subject:
         return "the model"
-    if not check.worst.degree:
+    if not check.level and not check.figure:
         return "all"
-    place = named.get(check.worst.subject) or text.name(check.worst.subject)
+    place = named.get(check.subject) or text.name(check.subject)
     return f"{place} and {check.findings - 1} more" if check.findings > 1 else place
