@@ -17,6 +17,7 @@ from .clock import Clock
 from .data.base import Dataset, digests
 from .data.base import describe as describe_data
 from .data.labels import choose_labels
+from .data.transforms import ENLARGED
 from .findings import find_all
 from .gallery import Gallery, gallery
 from .graph import taps
@@ -125,6 +126,7 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
         attack_skips: tuple[Skipped, ...] = ()
         if model.conversion is not None and not model.differentiable:
             planned, attack_skips = without_gradients(planned, model.conversion.opaque)
+        _say_enlarged(dataset, progress)
         label_info = choose_labels(dataset, model.settled[1], profile.labels)
         with preserved(model.module), on_device(model.module, place.device):
             clock.enter("walk")
@@ -263,6 +265,12 @@ def _clean_message(labels: LabelInfo, clean: Estimate) -> str:
     if labels.source == "self":
         return f"{labels.reason}: auditing prediction stability against the model's own clean predictions"
     return f"clean accuracy {format_percent(clean.value)} ({clean.count} of {clean.total})"
+
+
+def _say_enlarged(dataset: Dataset, progress: Progress) -> None:
+    for step in dataset.transforms:
+        if step.startswith(ENLARGED):
+            progress.message(f"the images were {step}")
 
 
 def _evidence(

@@ -66,6 +66,7 @@ def command(
     data_root: Annotated[Path | None, typer.Option(help="Where data sets are kept.", rich_help_panel=DATA)] = None,
     arch: options.Arch = None,
     checkpoint: options.Checkpoint = None,
+    weights: options.Weights = None,
     allow_code: options.AllowCode = None,
     model_arg: options.ModelArg = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the images and attacks here.", rich_help_panel=RUN)] = 0,
@@ -85,6 +86,7 @@ def command(
     given = options.given(
         arch=arch,
         checkpoint=checkpoint,
+        weights=weights,
         allow_code=allow_code,
         model_args=options.arguments(model_arg),
         data=data,

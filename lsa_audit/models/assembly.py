@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from ..errors import UsageError
 from ..records import Conversion, ModelSource
 from .base import Model, PixelModel, Preprocessing, Reference
-from .checkpoint import restore
 from .preprocessing import settle
 from .request import ModelRequest
+from .restoring import restore
 
 RANDOM_NOTE = "the weights are random: no training stands behind the figures"
 
@@ -46,11 +47,14 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
 
     Raises:
         ModelError, UnsafeError: the checkpoint cannot be used.
-        UsageError: a wrong mean, std or input size.
+        UsageError: a wrong mean, std or input size, or a choice among weights that are none.
     """
     weights, digest, notes = built.weights, None, built.notes
     if request.checkpoint is not None:
-        weights, digest = restore(built.network, request.checkpoint, request.limits, request.trusts)
+        restored = restore(built.network, request.checkpoint, request.limits, request.trusts, request.weights)
+        weights, digest, notes = restored.weights, restored.sha256, (*notes, *restored.notes)
+    elif request.weights is not None:
+        raise UsageError(f"--weights {request.weights} goes with a checkpoint", "leave it out")
     elif request.random_weights:
         weights, notes = f"random, seed {request.seed}", (*notes, RANDOM_NOTE)
     preprocessing = settle(request, built.metadata, built.network)
@@ -72,7 +76,17 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
 
 
 def _provenance(request: ModelRequest, built: Built) -> dict[str, str]:
-    said = {"input size": "input_shape", "layout": "layout", "classes": "classes"}
+    said = {
+        "input size": "input_shape",
+        "layout": "layout",
+        "classes": "classes",
+        "architecture": "arch",
+        "crop": "crop_share",
+        "interpolation": "interpolation",
+    }
     given = {what: request.origin(name) for what, name in said.items() if getattr(request, name) is not None}
+    if request.arch is not None and "arch" not in request.origins:
+        # What the user names as the model needs no origin.
+        given.pop("architecture")
     known = {"input size": built.metadata.source} if built.metadata.input_shape else {}
     return {**known, **built.provenance, **given}

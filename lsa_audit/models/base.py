@@ -25,6 +25,7 @@ class Preprocessing:
         channels: what the first convolution takes, where only that is known; None otherwise.
         interpolation: `bilinear`, `bicubic`, `nearest` ..., used when the data must be resized.
         crop_share: share of the short side that evaluation keeps (timm's crop_pct).
+        crop_mode: timm's: `center`; `squash` resizes both sides before the crop.
         layout: how the network wants one image, `nchw`, `nhwc` or `flat`; `input_shape` is (C, H, W) all the same.
         network_shape: of one image as the network takes it, e.g. (784, 1); None follows from `layout`.
     """
@@ -36,6 +37,7 @@ class Preprocessing:
     channels: int | None = None
     interpolation: str = "bicubic"
     crop_share: float = 1.0
+    crop_mode: str = "center"
     layout: InputLayout = "nchw"
     network_shape: tuple[int, ...] | None = None
 
@@ -273,6 +275,8 @@ def describe(model: Model) -> ModelInfo:
         std=model.preprocessing.std,
         normalization_source=model.preprocessing.source,
         input_layout=model.preprocessing.layout,
+        crop_share=model.preprocessing.crop_share,
+        interpolation=model.preprocessing.interpolation,
         provenance=dict(model.provenance),
         conversion=model.conversion,
         notes=model.notes,

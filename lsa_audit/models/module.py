@@ -17,6 +17,8 @@ def from_module(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     input_shape: tuple[int, ...] | None = None,
+    crop_share: float | None = None,
+    interpolation: str | None = None,
 ) -> Model:
     """The Model around the caller's own network, which is neither copied nor changed.
 
@@ -28,6 +30,7 @@ def from_module(
         mean, std: per channel or one number for all, on pixels in [0, 1]; None takes the network's `pretrained_cfg` or
             `default_cfg`, else the pixels go in unchanged.
         input_shape: (C, H, W) or (F,); None leaves it to the data.
+        crop_share, interpolation: of photos that are resized; None takes the network's own, as for mean and std.
 
     Raises:
         ModelError: not an nn.Module.
@@ -36,7 +39,7 @@ def from_module(
     if not isinstance(network, nn.Module):
         raise ModelError(f"the model is a {type(network).__name__}, not an nn.Module", "give a module or a name")
     label = name or type(network).__name__
-    request = ModelRequest(spec=label, mean=mean, std=std, input_shape=input_shape)
+    request = ModelRequest(spec=label, mean=mean, std=std, input_shape=input_shape, crop_share=crop_share, interpolation=interpolation)
     preprocessing = settle(request, of_module(network), network)
     return Model(
         name=label,

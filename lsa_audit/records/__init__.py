@@ -34,7 +34,7 @@ from .layers import (
 )
 from .neurons import Correlation, DropEffect, Neuron, NeuronClass, NeuronTable, Screening
 from .patching import PatchedGroup, PatchedLayer, PatchedNeurons, Patching
-from .subject import Conversion, DataInfo, InputLayout, LabelInfo, LabelSource, ModelInfo, ModelSource
+from .subject import Conversion, DataInfo, InputLayout, Interpolation, LabelInfo, LabelSource, ModelInfo, ModelSource
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -60,6 +60,7 @@ __all__ = [
     "Flipped",
     "GraphInfo",
     "InputLayout",
+    "Interpolation",
     "LabelInfo",
     "LabelSource",
     "LayerInfo",
