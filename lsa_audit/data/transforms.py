@@ -27,7 +27,7 @@ GRAY, COLOUR = 1, 3
 ENLARGED = "enlarged"
 """The first word of the sentence that says how much larger the images were made."""
 LARGE = 2.0
-"""Images enlarged this many times hold far fewer details than the model was made for."""
+"""Images enlarged more than this hold far less detail than the model was made for."""
 
 
 def check_spec(spec: InputSpec) -> None:
@@ -145,7 +145,7 @@ def scale(size: tuple[int, int], spec: InputSpec) -> float:
 
 def enlargement(times: float) -> tuple[str, ...]:
     """What to say of images that were enlarged so much; nothing where that is little."""
-    if times < LARGE:
+    if times <= LARGE:
         return ()
     return (f"{ENLARGED} {times:.3g} times: the images hold far less detail than the model's input",)
 
@@ -161,10 +161,13 @@ def _cropped(pixels: Tensor, spec: InputSpec) -> tuple[Tensor, list[str]]:
     before, cover = (int(pixels.shape[2]), int(pixels.shape[3])), _cover(height, width, spec)
     if spec.crop_mode == "squash":
         resized = cover
+    elif cover[0] == cover[1]:
+        # The longer side rounds down, as torchvision's resize does.
+        short = min(before)
+        resized = (cover[0] * before[0] // short, cover[0] * before[1] // short)
     else:
         times = scale(before, spec)
-        # The longer side rounds down, as torchvision's resize does.
-        resized = (max(int(before[0] * times), cover[0]), max(int(before[1] * times), cover[1]))
+        resized = (max(round(before[0] * times), cover[0]), max(round(before[1] * times), cover[1]))
     if resized != before:
         pixels = _resize(pixels, resized[0], resized[1], INTERPOLATIONS[spec.interpolation])
     top, left = round((resized[0] - height) / 2), round((resized[1] - width) / 2)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..records import Conversion, ModelSource
 from .base import Model, PixelModel, Preprocessing, Reference
+from .parity import PARITY_TOLERANCE
 from .preprocessing import settle
 from .request import ModelRequest
 from .restoring import restore
@@ -27,7 +28,7 @@ class Built:
         metadata: the preprocessing that the weights state.
         classes: where it is known before a run.
         provenance: where input size, layout and class count came from, where the file says.
-        conversion, reference: see `Model`.
+        conversion, reference, tolerance, finish: see `Model`.
     """
 
     network: nn.Module
@@ -40,6 +41,8 @@ class Built:
     provenance: Mapping[str, str] = field(default_factory=dict)
     conversion: Conversion | None = None
     reference: Reference | None = None
+    tolerance: float = PARITY_TOLERANCE
+    finish: Callable[[Model, Tensor], Model] | None = None
 
 
 def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
@@ -72,6 +75,8 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
         wanted_classes=request.classes,
         conversion=built.conversion,
         reference=built.reference,
+        tolerance=built.tolerance,
+        finish=built.finish,
     )
 
 

@@ -141,6 +141,8 @@ class Model:
         conversion: for files that carry their own graph.
         reference: the file's own program, to compare the network with at the first run; None where there is none, or
             where the loader has compared already.
+        tolerance: for that comparison, of the largest logit.
+        finish: what a loader can only find out on images, called by `fit` before its run; it may raise ModelError.
     """
 
     name: str
@@ -156,6 +158,8 @@ class Model:
     provenance: Mapping[str, str] = field(default_factory=dict)
     conversion: Conversion | None = None
     reference: Reference | None = None
+    tolerance: float = PARITY_TOLERANCE
+    finish: Callable[[Model, Tensor], Model] | None = None
 
     @property
     def differentiable(self) -> bool:
@@ -187,6 +191,8 @@ def fit(model: Model, images: Tensor) -> Model:
         ModelError: forward raised, the output is not a float [N, K], or a logit or a weight is not finite.
     """
     _check_weights(model)
+    if model.finish is not None:
+        model = replace(model.finish(model, images), finish=None)
     module = model.module
     home = next((parameter.device for parameter in module.parameters()), images.device)
     try:
@@ -235,20 +241,27 @@ def _compared(model: Model, images: Tensor) -> Conversion | None:
     """The conversion with the parity to the file's own program, where there is one to compare with.
 
     Raises:
-        ModelError: the two differ by more than PARITY_TOLERANCE of the largest logit.
+        ModelError: the two differ by more than the model's tolerance.
     """
     if model.reference is None or model.conversion is None:
         return model.conversion
     with torch.no_grad():
         taken = model.module.prepare(images)
-        expected, found = model.reference(taken), model.module.network(taken)
+        found = model.module.network(taken)
+        try:
+            expected = model.reference(taken)
+        except Exception as error:  # noqa: BLE001 - whatever the program of a file raises where it cannot run
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:160]
+            detail = f"not compared: the file's own program does not run here ({reason})"
+            return model.conversion.model_copy(update={"reference": None, "parity_detail": detail})
     parity = relative_difference(found, expected)
-    if not parity <= PARITY_TOLERANCE:
+    if not parity <= model.tolerance:
         what = (
             f"{model.name} as converted differs from {model.conversion.reference} by {parity:.1e} of the largest logit"
         )
         raise ModelError(what, "this is a defect of the conversion: please report it")
-    return model.conversion.model_copy(update={"parity": parity, "parity_detail": f"on {len(images)} images"})
+    said = f"; {model.conversion.parity_detail}" if model.conversion.parity_detail else ""
+    return model.conversion.model_copy(update={"parity": parity, "parity_detail": f"on {len(images)} images{said}"})
 
 
 def describe(model: Model) -> ModelInfo:

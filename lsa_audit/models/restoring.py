@@ -64,7 +64,7 @@ def restore(
     _check_types(chosen, expected, path)
     apply(network, chosen.state, str(path))
     others = weight_sets.others_in(payload, expected, chosen)
-    return Restored(weight_sets.labelled(chosen, path.name), digest, tuple(_notes(chosen, others, expected)))
+    return Restored(weight_sets.labelled(chosen, others, path.name), digest, tuple(_notes(chosen, others, expected)))
 
 
 def apply(network: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
@@ -166,12 +166,13 @@ def _notes(
     chosen: weight_sets.Fit, others: Sequence[weight_sets.Fit], expected: Mapping[str, Any]
 ) -> Iterator[str]:
     if others:
-        listed = listed([other.label for other in others])
-        yield f"the file also holds other weights that fit ({listed}); --weights chooses"
+        names = listed([other.label for other in others])
+        yield f"the file also holds other weights that fit ({names}); --weights chooses"
     if chosen.prefix:
         yield f"the prefix {chosen.prefix!a} was taken off the names in the checkpoint"
     used = set(chosen.names.values())
-    rest = {name for other in others if other.found is chosen.found for name in other.names.values()}
+    beside = [other for other in others if other.found.label == chosen.found.label]
+    rest = {name for other in beside for name in other.names.values()}
     left = [
         name
         for name in chosen.found.entries

@@ -29,6 +29,8 @@ BESIDE = re.compile(r"\w*(criterion|loss|metric|accuracy|_acc)\w*\..+", re.IGNOR
 DEEPEST = 4
 MOST_SETS = 10_000
 SHOWN = 4
+WRAPPED = ("module", "_orig_mod")
+"""What DataParallel and torch.compile put before every name."""
 TOP = "."
 """The name of a set that is the file itself."""
 
@@ -67,8 +69,9 @@ class Fit:
 
     @property
     def label(self) -> str:
-        """How the weights are named, e.g. `state_dict.model`; `.` for the file itself."""
-        return ".".join(filter(None, (self.found.label, self.prefix.rstrip(".")))) or TOP
+        """How the weights are named, e.g. `state_dict.model`; `.` for the file itself. A wrapper's prefix is no name."""
+        prefix = [part for part in self.prefix.split(".") if part not in WRAPPED]
+        return ".".join(filter(None, (self.found.label, *prefix))) or TOP
 
     @property
     def averaged(self) -> bool:
@@ -163,9 +166,11 @@ def nearest(payload: Any, expected: Mapping[str, Any]) -> tuple[StateSet, str] |
     return sets[best], alike[best][1]
 
 
-def labelled(fit: Fit, file: str) -> str:
-    """Where the weights came from, in words."""
-    return f"checkpoint {file}" if not fit.averaged else f"EMA weights ({fit.label}) of checkpoint {file}"
+def labelled(fit: Fit, others: Sequence[Fit], file: str) -> str:
+    """Where the weights came from, in words; which of several they are where the file has others."""
+    if fit.averaged:
+        return f"EMA weights ({fit.label}) of checkpoint {file}"
+    return f"weights {fit.label} of checkpoint {file}" if others else f"checkpoint {file}"
 
 
 def _pool(fits: Sequence[Fit], wanted: str | None, file: str) -> list[Fit]:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import ModelError
+from ..static_batch import in_groups
 from .objects import Scripted
 from .operations import Place
 from .program import Program
@@ -17,15 +18,23 @@ LOGITS = ("logits", "out", "output")
 
 
 class Classifier(Scripted):
-    """A Scripted module that tells its programs where they run, and returns logits only."""
+    """A Scripted module that tells its programs where they run, and returns logits only.
+
+    Attributes:
+        group_size: the only batch size that the programs take; None: any.
+    """
 
     def __init__(self, programs: Mapping[str, Program], place: Place) -> None:
         super().__init__(programs)
         self._place = place
+        self.group_size: int | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """images as the file takes them -> logits [N, K]."""
         self._place.device = images.device
+        return self._run(images) if self.group_size is None else in_groups(self._run, images, self.group_size)
+
+    def _run(self, images: Tensor) -> Tensor:
         return logits_of(super().forward(images))
 
 

@@ -1,0 +1,172 @@
+"""What only a run of a TorchScript file can tell: in which type it computes, which batches it takes, and whether it
+draws random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import ModelError
+from ..base import Model, Reference
+from ..parity import PARITY_TOLERANCE, relative_difference
+from ..static_batch import filled_groups
+from .classifier import Classifier, logits_of
+from .roles import nodes_of
+from .tree import walk
+
+TOLERANCES = {"float64": PARITY_TOLERANCE, "float32": PARITY_TOLERANCE, "float16": 1e-2, "bfloat16": 8e-2}
+"""Between the float32 network and the file's own program: about 20 roundings of the type, of the largest logit."""
+
+TRIED = (1, 2, 3)
+USUAL = (4, 8, 16, 32, 64, 128, 256)
+LARGEST = 1024
+MOST_NUMBERS = 32
+DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout")
+RANDOM = "draws random numbers when it runs"
+DROPS = "has dropout switched on, as it was traced in training mode"
+
+
+def weight_types(script: Any, functions: Sequence[Any]) -> tuple[str, ...]:
+    """The float types of the weights, sorted: of parameters, and in frozen files of the constants that are matrices."""
+    tensors = [tensor for _, module in walk(script) for _, tensor in torch._C.ParameterDict(module).items()]
+    if not tensors:
+        tensors = [value for value in _constants(functions) if isinstance(value, Tensor) and value.dim() > 1]
+    kinds = {tensor.dtype for tensor in tensors if isinstance(tensor, Tensor) and tensor.is_floating_point()}
+    return tuple(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+
+
+def reference(script: Any, dtype: torch.dtype = torch.float32, size: int | None = None) -> Reference:
+    """The file's own program in TorchScript, on images in float32 and in batches of any size.
+
+    Args:
+        dtype: of the images that it takes.
+        size: the only batch size that it takes.
+    """
+    forward = script._get_method("forward")
+
+    def run(images: Tensor) -> Tensor:
+        taken = images.cpu().to(dtype)
+        if size is None:
+            logits = logits_of(forward(taken))
+        else:
+            logits = torch.cat([logits_of(forward(group)) for group in filled_groups(taken, size)])[: len(images)]
+        return logits.to(images.device, torch.float32)
+
+    return run
+
+
+def settled(model: Model, images: Tensor, script: Any, functions: Sequence[Any], types: Sequence[str]) -> Model:
+    """The model with the batch size that its file is made for, and what it is compared with.
+
+    Args:
+        images: pixels, [N >= 1, ...].
+        types: float types of the weights.
+
+    Raises:
+        ModelError: the file's own program gives other logits when it is run again.
+
+    Cost: six forwards on up to three images; for a single batch size some more, most of which fail early.
+    """
+    with torch.no_grad():
+        taken = model.module.prepare(images.cpu().to(model.module.mean.device)).cpu()
+        kinds = [torch.float32, *(getattr(torch, kind) for kind in types if kind != "float32")]
+        runs = {kind: _works(reference(script, kind), taken) for kind in kinds}
+        dtype = next((kind for kind in kinds if any(map(runs[kind], TRIED))), None)
+        if dtype is None:
+            dtype = next((kind for kind in kinds if any(map(runs[kind], _further(functions)))), None)
+        if dtype is None:
+            # Whatever is wrong is said of the network's own run.
+            return replace(model, reference=reference(script, kinds[-1]), tolerance=_tolerance(types))
+        size = _batch_size(runs[dtype], functions)
+        own = reference(script, dtype, size)
+        _check_repeats(model.name, own, taken, functions)
+    conversion = model.conversion
+    if conversion is not None:
+        kind = " and ".join(types)
+        rounds = _tolerance(types) > PARITY_TOLERANCE
+        detail = f"the file computes in {kind}, the audit in float32: up to {_tolerance(types):.0e}" if rounds else ""
+        conversion = conversion.model_copy(update={"static_batch": size, "parity_detail": detail})
+    notes = model.notes
+    if size is not None:
+        assert isinstance(model.module.network, Classifier)  # noqa: S101 - narrows for mypy; made by this loader
+        model.module.network.group_size = size
+        notes = (*notes, f"batches of {size} are built into it, so that it runs on groups of {size}")
+    return replace(model, reference=own, tolerance=_tolerance(types), conversion=conversion, notes=notes)
+
+
+def _tolerance(types: Sequence[str]) -> float:
+    return max((TOLERANCES[kind] for kind in types if kind in TOLERANCES), default=PARITY_TOLERANCE)
+
+
+def _works(program: Reference, images: Tensor) -> Callable[[int], bool]:
+    """Whether a program gives a row of logits for each image of a batch of that size."""
+
+    def works(size: int) -> bool:
+        batch = images[torch.arange(size) % len(images)]
+        try:
+            logits = program(batch)
+        except Exception:  # noqa: BLE001 - what a program says to a batch that it does not take
+            return False
+        return logits.dim() > 0 and len(logits) == size
+
+    return works
+
+
+def _batch_size(works: Callable[[int], bool], functions: Sequence[Any]) -> int | None:
+    """The only batch size that a program takes; None where it takes several, or none that was tried."""
+    fitting = [size for size in TRIED if works(size)]
+    if len(fitting) > 1:
+        return None
+    return fitting[0] if fitting else next(filter(works, _further(functions)), None)
+
+
+def _further(functions: Sequence[Any]) -> Iterator[int]:
+    """Batch sizes to try: numbers that the program holds, smallest first, then usual ones."""
+    numbers = {entry for value in _constants(functions) for entry in (value if isinstance(value, list) else [value])}
+    whole = {number for number in numbers if type(number) is int and TRIED[-1] < number <= LARGEST}
+    yield from sorted(whole | set(USUAL))[: MOST_NUMBERS + len(USUAL)]
+
+
+def _constants(functions: Sequence[Any]) -> Iterator[Any]:
+    for function in functions:
+        for node in nodes_of(function.graph):
+            if node.kind() == "prim::Constant" and node.outputsSize() == 1:
+                yield _value(node)
+
+
+def _value(node: Any) -> Any:
+    value = node.output().toIValue()
+    if isinstance(value, Tensor) and value.dim() == 0 and not value.is_floating_point() and not value.is_complex():
+        return int(value)
+    return value
+
+
+def _check_repeats(name: str, program: Reference, images: Tensor, functions: Sequence[Any]) -> None:
+    """A file that is random cannot be compared, and its verdicts change from run to run.
+
+    Raises:
+        ModelError: two runs on the same images differ.
+    """
+    difference = relative_difference(program(images), program(images))
+    if difference <= PARITY_TOLERANCE:
+        return
+    drops = any(
+        node.kind().removeprefix("aten::") in DROPOUTS and _trains(node)
+        for function in functions
+        for node in nodes_of(function.graph)
+    )
+    what = (
+        f"{name} itself is random: two runs of its own program on the same images differ by {difference:.1e} of the "
+        f"largest logit; it {DROPS if drops else RANDOM}"
+    )
+    hint = "call model.eval() and trace it again" if drops else "export it without the random operations"
+    raise ModelError(what, hint)
+
+
+def _trains(node: Any) -> bool:
+    flag = list(node.inputs())[2].toIValue() if node.inputsSize() > 2 else None
+    return flag is True
