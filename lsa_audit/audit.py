@@ -27,6 +27,7 @@ from .graph.verification import TOLERANCE
 from .graph.walker import walk
 from .measuring import Study, attack_to_study, attacks_to_study, measure_parts, needs_images, neuron_layers
 from .models.base import describe as describe_model
+from .models.failures import forward_failures
 from .models.state import preserved
 from .plan import measurable, perturbations, runs, without_gradients
 from .probes.sustainability import SustainabilityProbe
@@ -106,6 +107,7 @@ def make_profile(sources: Mapping[str, Mapping[str, Any]]) -> Profile:
     return build(sources, attacks, noises)
 
 
+@forward_failures()
 def audit(subject: Subject, profile: Profile, *, images: Images | None = None, progress: Progress) -> Audit:
     """Run the whole pipeline.
 
@@ -213,6 +215,7 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
     return Audit(record, _evidence(scene, predictions, verdicts, probe, swept) | flipped.evidence)
 
 
+@forward_failures()
 def layer_table(subject: str | nn.Module, profile: Profile) -> GraphInfo:
     """The layers of a model without an audit; takes the images of `profile.data`, or random ones where there is none.
 

@@ -21,6 +21,7 @@ from .errors import DataError, UsageError
 from .judging import in_parts
 from .models.base import Model
 from .models.base import describe as describe_model
+from .models.failures import forward_failures
 from .models.state import preserved
 from .plan import perturbations, without_gradients
 from .profile import Profile
@@ -55,6 +56,7 @@ MEANING = {"id", "name", "kind", "norm", "epsilon", "minimal", "layer"}
 """Fields of `Perturbation` that decide what a verdict on its images says."""
 
 
+@forward_failures()
 def verify(
     record: AuditRecord,
     evidence: Evidence,

@@ -52,7 +52,9 @@ InputSize = Annotated[
 ]
 Crop = Annotated[
     float | None,
-    typer.Option(metavar="SHARE", help="Share of a photo's short side that the centre crop keeps.", rich_help_panel=MODEL),
+    typer.Option(
+        metavar="SHARE", help="Share of a photo's short side that the centre crop keeps.", rich_help_panel=MODEL
+    ),
 ]
 Interpolation = Annotated[
     str | None,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..records import Conversion, InputLayout, ModelInfo, ModelSource
+from .failures import mark
 from .parity import PARITY_TOLERANCE, relative_difference
 
 
@@ -107,7 +108,11 @@ class PixelModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] or [N, F] in [0, 1] -> logits [N, K]."""
-        return self.complete(self.network(self.prepare(images)))
+        try:
+            return self.complete(self.network(self.prepare(images)))
+        except Exception as error:
+            mark(error, images.shape)
+            raise
 
     def complete(self, logits: Tensor) -> Tensor:
         """What the network returned, with the second class of a single-logit head."""

@@ -39,7 +39,9 @@ def from_module(
     if not isinstance(network, nn.Module):
         raise ModelError(f"the model is a {type(network).__name__}, not an nn.Module", "give a module or a name")
     label = name or type(network).__name__
-    request = ModelRequest(spec=label, mean=mean, std=std, input_shape=input_shape, crop_share=crop_share, interpolation=interpolation)
+    request = ModelRequest(
+        spec=label, mean=mean, std=std, input_shape=input_shape, crop_share=crop_share, interpolation=interpolation
+    )
     preprocessing = settle(request, of_module(network), network)
     return Model(
         name=label,

@@ -90,7 +90,9 @@ def settle(request: ModelRequest, metadata: Preprocessing, network: nn.Module) -
     )
     _check_shape(settled.input_shape)
     if not 0 < settled.crop_share <= 1:
-        raise UsageError(f"crop {settled.crop_share:g} is not a share of the image", "give --crop from 0 to 1, e.g. .875")
+        raise UsageError(
+            f"crop {settled.crop_share:g} is not a share of the image", "give --crop from 0 to 1, e.g. .875"
+        )
     _check_values(settled)
     _check_lengths(settled)
     return settled

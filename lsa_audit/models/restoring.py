@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from . import weight_sets
 from .checkpoint import listed, read_payload, stripped, tensors_in, unprefixed
 
 QUANTISED_HINT = "load the float weights, or export the quantised model to ONNX"
+PROBED = 4
 ARCHITECTURE_HINT = "check the architecture and --model-arg"
 
 
@@ -46,7 +48,7 @@ def restore(
 
     Args:
         limits, trusts: as `read_payload`.
-        wanted: which of several sets of weights: `ema`, `raw` or a name; None: averaged ones (EMA) where there are some.
+        wanted: of several sets of weights: `ema`, `raw` or a name; None: averaged ones (EMA) where there are some.
 
     Raises:
         UsageError: several sets of weights fit, or the wanted one is not there.
@@ -97,7 +99,7 @@ def apply(network: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
 
 def _load_nearest(network: nn.Module, payload: Any, path: Path) -> None:
     """For what does not fit by its names: some networks rename what they load. Else the error says what differs."""
-    found = weight_sets.nearest(payload, network.state_dict())
+    found = _nearest(payload, network.state_dict())
     if found is None or not any("." in name for name in found[0].entries):
         state = unprefixed(tensors_in(payload, path))
     else:
@@ -110,6 +112,35 @@ def _load_nearest(network: nn.Module, payload: Any, path: Path) -> None:
         said = said_architecture(payload)
         hint = _head_hint(network.state_dict(), state) or (f"the file says that it is for {said!a}" if said else "")
         raise ModelError(error.what, hint or error.hint) from error
+
+
+def _nearest(payload: Any, expected: Mapping[str, Any]) -> tuple[weight_sets.StateSet, str] | None:
+    """The set, and the prefix of its names, under which most of the network's names stand; None without a set."""
+    sets = weight_sets.sets_in(payload)
+    if not sets:
+        return None
+    alike = [_overlap(found, expected) for found in sets]
+
+    def rank(place: int) -> tuple[int, int, int]:
+        # Where nothing is alike, the most tensors are most likely what was meant.
+        return alike[place][0], 0 if alike[place][0] else len(sets[place].entries), -place
+
+    best = max(range(len(sets)), key=rank)
+    return sets[best], alike[best][1]
+
+
+def _overlap(found: weight_sets.StateSet, expected: Mapping[str, Any]) -> tuple[int, str]:
+    """How many of the network's names stand in the set under one prefix, and under which."""
+    tails: dict[str, list[str]] = defaultdict(list)
+    for name in found.entries:
+        tails[".".join(name.split(".")[-2:])].append(name)
+    prefixes = {""}
+    for own in list(expected)[:PROBED]:
+        tail = ".".join(own.split(".")[-2:])
+        prefixes |= {name[: -len(own)] for name in tails.get(tail, ()) if name.endswith(own)}
+    counts = {prefix: sum(prefix + own in found.entries for own in expected) for prefix in prefixes}
+    best = max(counts, key=lambda prefix: (counts[prefix], -len(prefix)))
+    return counts[best], best
 
 
 def said_architecture(payload: Any) -> str | None:
@@ -162,9 +193,7 @@ def _check_quantised(entries: Mapping[str, Any], path: Path) -> None:
         raise ModelError(f"{path.name} holds quantised weights ({name})", QUANTISED_HINT)
 
 
-def _notes(
-    chosen: weight_sets.Fit, others: Sequence[weight_sets.Fit], expected: Mapping[str, Any]
-) -> Iterator[str]:
+def _notes(chosen: weight_sets.Fit, others: Sequence[weight_sets.Fit], expected: Mapping[str, Any]) -> Iterator[str]:
     if others:
         names = listed([other.label for other in others])
         yield f"the file also holds other weights that fit ({names}); --weights chooses"

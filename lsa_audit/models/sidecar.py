@@ -61,9 +61,7 @@ def completed(request: ModelRequest, found: Mapping[str, Any], origin: str) -> M
     arguments = dict(request.arguments)
     if ":" not in (request.arch or ""):
         arguments = {**found.get("arguments", {}), **arguments}
-    missing = {
-        name: value for name, value in found.items() if name != "arguments" and getattr(request, name) is None
-    }
+    missing = {name: value for name, value in found.items() if name != "arguments" and getattr(request, name) is None}
     origins = {**request.origins, **dict.fromkeys(missing, origin)}
     return replace(request, **missing, arguments=arguments, origins=origins)
 

@@ -69,7 +69,7 @@ class Fit:
 
     @property
     def label(self) -> str:
-        """How the weights are named, e.g. `state_dict.model`; `.` for the file itself. A wrapper's prefix is no name."""
+        """How the weights are named, e.g. `state_dict.model`; `.` for the file itself. Wrappers do not count."""
         prefix = [part for part in self.prefix.split(".") if part not in WRAPPED]
         return ".".join(filter(None, (self.found.label, *prefix))) or TOP
 
@@ -149,21 +149,6 @@ def others_in(payload: Any, expected: Mapping[str, Any], chosen: Fit) -> list[Fi
     """Other weights in the payload that would fit and differ."""
     fits = [fit for found in sets_in(payload) for fit in _fits(found, expected) if not fit.inside]
     return [fit for fit in _different([chosen, *fits])[1:] if fit.label != chosen.label]
-
-
-def nearest(payload: Any, expected: Mapping[str, Any]) -> tuple[StateSet, str] | None:
-    """The set, and the prefix of its names, under which most of the network's names stand; None without a set."""
-    sets = sets_in(payload)
-    if not sets:
-        return None
-    alike = [_overlap(found, expected) for found in sets]
-
-    def rank(place: int) -> tuple[int, int, int]:
-        # Where nothing is alike, the most tensors are most likely what was meant.
-        return alike[place][0], 0 if alike[place][0] else len(sets[place].entries), -place
-
-    best = max(range(len(sets)), key=rank)
-    return sets[best], alike[best][1]
 
 
 def labelled(fit: Fit, others: Sequence[Fit], file: str) -> str:
@@ -319,17 +304,3 @@ def _equal(first: Any, second: Any) -> bool:
         return torch.equal(first, second)
     except RuntimeError:  # of a kind that cannot be compared: sparse, quantised, without values
         return False
-
-
-def _overlap(found: StateSet, expected: Mapping[str, Any]) -> tuple[int, str]:
-    """How many of the network's names stand in the set under one prefix, and under which."""
-    tails: dict[str, list[str]] = defaultdict(list)
-    for name in found.entries:
-        tails[".".join(name.split(".")[-2:])].append(name)
-    prefixes = {""}
-    for own in list(expected)[:SHOWN]:
-        tail = ".".join(own.split(".")[-2:])
-        prefixes |= {name[: -len(own)] for name in tails.get(tail, ()) if name.endswith(own)}
-    counts = {prefix: sum(prefix + own in found.entries for own in expected) for prefix in prefixes}
-    best = max(counts, key=lambda prefix: (counts[prefix], -len(prefix)))
-    return counts[best], best

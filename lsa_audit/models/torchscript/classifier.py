@@ -10,6 +10,7 @@ from torch import Tensor
 from ...errors import ModelError
 from ..static_batch import in_groups
 from .objects import Scripted
+from .opening import Opening, open_batch
 from .operations import Place
 from .program import Program
 
@@ -34,7 +35,22 @@ class Classifier(Scripted):
         self._place.device = images.device
         return self._run(images) if self.group_size is None else in_groups(self._run, images, self.group_size)
 
+    def open_batch(self, images: Tensor, size: int) -> bool:
+        """Make programs of one batch size take any; whether that gives the logits that they give in groups.
+
+        Args:
+            images: as the file takes them, [N >= 1, ...].
+        """
+        self._place.device = images.device
+
+        def set_opening(opening: Opening | None) -> None:
+            self._place.opening = opening
+
+        return open_batch(self._run, set_opening, images, size)
+
     def _run(self, images: Tensor) -> Tensor:
+        if self._place.opening is not None:
+            self._place.opening.begin(images.shape[0])
         return logits_of(super().forward(images))
 
 

@@ -12,8 +12,10 @@ from torch import Tensor
 from ...errors import ModelError
 from ..checked import CHECKED
 from .language import ON_NUMBERS, ON_TENSORS, ON_VALUES, PRIMITIVES, SCALAR_TYPES, Function
+from .opening import Opening
 from .outer import attention, convolution, encoder_layer, plain_convolution
 
+RESHAPES = ("reshape", "view", "_unsafe_view", "expand")
 WIDENED = (torch.float16, torch.bfloat16, torch.float64)
 FLOAT32 = SCALAR_TYPES.index(torch.float32)
 NUMBERS = (int, float, bool, torch.SymInt, torch.SymFloat)
@@ -25,11 +27,13 @@ class Place:
 
     Attributes:
         device: of the images of the forward that is under way.
+        opening: for a program of one batch size: what it reshapes to on others.
         widens: whether everything is computed in float32, in the place of float16, bfloat16 and float64.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     widens: bool = False
+    opening: Opening | None = None
 
 
 def function_of(node: torch._C.Node, place: Place) -> Function:
@@ -95,6 +99,11 @@ class _Operation:
             values = tuple(_widened(value) if index in self.types else value for index, value in enumerate(values))
         if any(isinstance(values[index], NUMBERS) for index in self.tensors):
             return self._on_numbers(values)
+        if self.place.opening is not None and self.name in RESHAPES:
+            values = (values[0], self.place.opening.sizes(self.name, values[0], values[1]), *values[2:])
+            result = self.call(*values)
+            self.place.opening.seen(values[0], result)
+            return result
         return self.call(*values)
 
     def _on_numbers(self, values: tuple[Any, ...]) -> Any:

@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import ModelError
 from ..base import Model, Reference
 from ..parity import PARITY_TOLERANCE, relative_difference
 from ..static_batch import filled_groups
 from .classifier import Classifier, logits_of
+from .opening import has_branches
 from .roles import nodes_of
 from .tree import walk
 
@@ -32,7 +33,8 @@ DROPS = "has dropout switched on, as it was traced in training mode"
 
 def weight_types(script: Any, functions: Sequence[Any]) -> tuple[str, ...]:
     """The float types of the weights, sorted: of parameters, and in frozen files of the constants that are matrices."""
-    tensors = [tensor for _, module in walk(script) for _, tensor in torch._C.ParameterDict(module).items()]
+    parameters: Any = torch._C.ParameterDict
+    tensors = [tensor for _, module in walk(script) for _, tensor in parameters(module).items()]
     if not tensors:
         tensors = [value for value in _constants(functions) if isinstance(value, Tensor) and value.dim() > 1]
     kinds = {tensor.dtype for tensor in tensors if isinstance(tensor, Tensor) and tensor.is_floating_point()}
@@ -92,10 +94,21 @@ def settled(model: Model, images: Tensor, script: Any, functions: Sequence[Any],
         conversion = conversion.model_copy(update={"static_batch": size, "parity_detail": detail})
     notes = model.notes
     if size is not None:
-        assert isinstance(model.module.network, Classifier)  # noqa: S101 - narrows for mypy; made by this loader
-        model.module.network.group_size = size
-        notes = (*notes, f"batches of {size} are built into it, so that it runs on groups of {size}")
+        notes = (*notes, _with_any_batch(model.module.network, taken, size, functions))
     return replace(model, reference=own, tolerance=_tolerance(types), conversion=conversion, notes=notes)
+
+
+def _with_any_batch(network: nn.Module, taken: Tensor, size: int, functions: Sequence[Any]) -> str:
+    """Make the network take any batch; returns how, in a sentence."""
+    assert isinstance(network, Classifier)  # noqa: S101 - narrows for mypy; made by this loader
+    network.group_size = None
+    home = next((parameter.device for parameter in network.parameters()), taken.device)
+    with torch.no_grad():
+        straight = not any(has_branches(list(nodes_of(function.graph))) for function in functions)
+        if straight and network.open_batch(taken.to(home), size):
+            return f"batches of {size} are built into it; they were opened, with the same logits"
+    network.group_size = size
+    return f"batches of {size} are built into it, so that it runs on groups of {size}"
 
 
 def _tolerance(types: Sequence[str]) -> float:
