@@ -22,7 +22,7 @@ from .inspection import AGAIN_HINT, inspect, inspect_graphs
 from .objects import Scripted
 from .operations import Place
 from .roles import nodes_of
-from .settling import reference, settled, weight_types
+from .settling import reference, settled, trains_batch_norms, weight_types
 from .tree import module_types, rebuild, walk
 
 SOURCE: ModelSource = "torchscript"
@@ -43,7 +43,7 @@ def load(request: ModelRequest) -> Model:
     path = Path(request.spec)
     program = _program(request)
     network = rebuild(program.script, program.library)
-    notes = list(_notes(program.script, program.trained))
+    notes = list(_notes(program.script, program.trained, trains_batch_norms(program.functions)))
     if program.library.place.widens:
         network.float()
         notes.append(f"the file computes in {' and '.join(program.types)}; it is audited in float32")
@@ -148,8 +148,10 @@ def _stop_training(script: Any) -> bool:
     return bool(training)
 
 
-def _notes(script: Any, trained: bool) -> Iterator[str]:
-    if trained:
+def _notes(script: Any, trained: bool, trains: bool) -> Iterator[str]:
+    if trains:
+        yield "batch norms were traced in training mode: an image's logits depend on the other images in its batch"
+    elif trained:
         yield "the file was saved in training mode; it is audited in eval mode"
     (returned,) = script._get_method("forward").schema.returns
     if str(returned.type) != "Tensor":

@@ -12,23 +12,19 @@ from torch import Tensor, nn
 
 from ...errors import ModelError
 from ..base import Model, Reference
-from ..parity import PARITY_TOLERANCE, relative_difference
+from ..parity import PARITY_TOLERANCE, RANDOM_HINT, random_file, relative_difference, tolerance_of
 from ..static_batch import filled_groups
 from .classifier import Classifier, logits_of
 from .opening import has_branches
 from .roles import nodes_of
 from .tree import walk
 
-TOLERANCES = {"float64": PARITY_TOLERANCE, "float32": PARITY_TOLERANCE, "float16": 1e-2, "bfloat16": 8e-2}
-"""Between the float32 network and the file's own program: about 20 roundings of the type, of the largest logit."""
-
 TRIED = (1, 2, 3)
 USUAL = (4, 8, 16, 32, 64, 128, 256)
 LARGEST = 1024
 MOST_NUMBERS = 32
 DROPOUTS = ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout")
-RANDOM = "draws random numbers when it runs"
-DROPS = "has dropout switched on, as it was traced in training mode"
+DROPS = "dropout is switched on in it, as it was traced in training mode"
 
 
 def weight_types(script: Any, functions: Sequence[Any]) -> tuple[str, ...]:
@@ -82,20 +78,20 @@ def settled(model: Model, images: Tensor, script: Any, functions: Sequence[Any],
             dtype = next((kind for kind in kinds if any(map(runs[kind], _further(functions)))), None)
         if dtype is None:
             # Whatever is wrong is said of the network's own run.
-            return replace(model, reference=reference(script, kinds[-1]), tolerance=_tolerance(types))
+            return replace(model, reference=reference(script, kinds[-1]), tolerance=tolerance_of(types))
         size = _batch_size(runs[dtype], functions)
         own = reference(script, dtype, size)
         _check_repeats(model.name, own, taken, functions)
     conversion = model.conversion
     if conversion is not None:
         kind = " and ".join(types)
-        rounds = _tolerance(types) > PARITY_TOLERANCE
-        detail = f"the file computes in {kind}, the audit in float32: up to {_tolerance(types):.0e}" if rounds else ""
+        rounds = tolerance_of(types) > PARITY_TOLERANCE
+        detail = f"the file computes in {kind}, the audit in float32: up to {tolerance_of(types):.0e}" if rounds else ""
         conversion = conversion.model_copy(update={"static_batch": size, "parity_detail": detail})
     notes = model.notes
     if size is not None:
         notes = (*notes, _with_any_batch(model.module.network, taken, size, functions))
-    return replace(model, reference=own, tolerance=_tolerance(types), conversion=conversion, notes=notes)
+    return replace(model, reference=own, tolerance=tolerance_of(types), conversion=conversion, notes=notes)
 
 
 def _with_any_batch(network: nn.Module, taken: Tensor, size: int, functions: Sequence[Any]) -> str:
@@ -109,10 +105,6 @@ def _with_any_batch(network: nn.Module, taken: Tensor, size: int, functions: Seq
             return f"batches of {size} are built into it; they were opened, with the same logits"
     network.group_size = size
     return f"batches of {size} are built into it, so that it runs on groups of {size}"
-
-
-def _tolerance(types: Sequence[str]) -> float:
-    return max((TOLERANCES[kind] for kind in types if kind in TOLERANCES), default=PARITY_TOLERANCE)
 
 
 def _works(program: Reference, images: Tensor) -> Callable[[int], bool]:
@@ -172,14 +164,16 @@ def _check_repeats(name: str, program: Reference, images: Tensor, functions: Seq
         for function in functions
         for node in nodes_of(function.graph)
     )
-    what = (
-        f"{name} itself is random: two runs of its own program on the same images differ by {difference:.1e} of the "
-        f"largest logit; it {DROPS if drops else RANDOM}"
-    )
-    hint = "call model.eval() and trace it again" if drops else "export it without the random operations"
-    raise ModelError(what, hint)
+    hint = "call model.eval() and trace it again" if drops else RANDOM_HINT
+    raise ModelError(random_file(name, difference, DROPS if drops else ""), hint)
 
 
-def _trains(node: Any) -> bool:
-    flag = list(node.inputs())[2].toIValue() if node.inputsSize() > 2 else None
+def trains_batch_norms(functions: Sequence[Any]) -> bool:
+    """Whether a batch norm was traced in training mode: an image's logits then depend on its batch mates."""
+    nodes = (node for function in functions for node in nodes_of(function.graph))
+    return any(node.kind() == "aten::batch_norm" and _trains(node, 5) for node in nodes)
+
+
+def _trains(node: Any, place: int = 2) -> bool:
+    flag = list(node.inputs())[place].toIValue() if node.inputsSize() > place else None
     return flag is True
