@@ -18,6 +18,7 @@ from .clock import Clock
 from .data.base import Dataset, digests, remarks
 from .data.base import describe as describe_data
 from .data.labels import choose_labels
+from .data.transforms import ENLARGED
 from .errors import ModelError
 from .examining import examine
 from .findings import judged
@@ -31,6 +32,7 @@ from .measuring import Study, attack_to_study, attacks_to_study, measure_parts, 
 from .models.answers import predicted
 from .models.base import Model
 from .models.base import describe as describe_model
+from .models.failures import forward_failures
 from .models.state import preserved
 from .plan import measurable, perturbations, runs, without_gradients
 from .probes.sustainability import SustainabilityProbe
@@ -114,6 +116,7 @@ def make_profile(sources: Mapping[str, Mapping[str, Any]]) -> Profile:
     return build(sources, attacks, noises)
 
 
+@forward_failures()
 def audit(subject: Subject, profile: Profile, *, images: Images | None = None, progress: Progress) -> Audit:
     """Run the whole pipeline.
 
@@ -137,6 +140,7 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
         if model.conversion is not None and not model.differentiable:
             planned, attack_skips = without_gradients(planned, model.conversion.opaque)
         say_outputs(model, progress)
+        _say_enlarged(dataset, progress)
         label_info = choose_labels(dataset, model.settled[1], profile.labels)
         with preserved(model.module), on_device(model.module, place.device):
             clock.enter("walk")
@@ -224,6 +228,7 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
     return Audit(judged(record), _evidence(scene, predictions, verdicts, probe, swept) | flipped.evidence)
 
 
+@forward_failures()
 def layer_table(subject: str | nn.Module, profile: Profile) -> GraphInfo:
     """The layers of a model without an audit; takes the images of `profile.data`, or random ones where there is none.
 
@@ -285,6 +290,12 @@ def _clean_message(labels: LabelInfo, clean: Estimate) -> str:
     if labels.source == "self":
         return f"{labels.reason}: auditing prediction stability against the model's own clean predictions"
     return f"clean accuracy {format_percent(clean.value)} ({clean.count} of {clean.total})"
+
+
+def _say_enlarged(dataset: Dataset, progress: Progress) -> None:
+    for step in dataset.transforms:
+        if step.startswith(ENLARGED):
+            progress.message(f"the images were {step}")
 
 
 def _evidence(

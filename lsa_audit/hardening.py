@@ -36,6 +36,7 @@ from .harden.training.state import copy_of, put
 from .harden.training.trial import Trial, try_steps
 from .models.base import Model
 from .models.base import describe as describe_model
+from .models.failures import forward_failures
 from .models.request import ModelRequest
 from .models.saving import reload_request
 from .parallel import Ranks, ranks
@@ -106,6 +107,7 @@ class _Scene:
     test: Dataset
 
 
+@forward_failures()
 def harden(
     subject: str, profile: Profile, wishes: Wishes, folder: Path, progress: Progress, *, resume: bool = False
 ) -> Hardened | None:
@@ -172,6 +174,7 @@ def harden(
         return Hardened(record, before, after)
 
 
+@forward_failures()
 def dry_run(subject: str, profile: Profile, wishes: Wishes, progress: Progress) -> Trial:
     """Run two steps of the training, and tell the time and the memory that the whole will take; nothing is written.
 

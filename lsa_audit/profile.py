@@ -16,7 +16,7 @@ from .errors import ProfileError, UnsafeError, UsageError
 from .gates import MOST_GATES, Gate, GateMapping, Waiver
 from .limits import Count, Limits
 from .plain_yaml import PlainYamlError, read_mapping
-from .records import InputLayout, Norm
+from .records import InputLayout, Interpolation, Norm
 from .units import parse_epsilon
 
 Measure = Literal["relative-error", "l2", "cosine", "linf", "batch-relative-error"]
@@ -83,10 +83,15 @@ class Profile(_Settings):
 
     arch: str | None = Field(default=None, description="what a checkpoint file is for: a timm name or a factory")
     checkpoint: str | None = None
+    weights: str | None = Field(
+        default=None, min_length=1, description="of several in a checkpoint: ema, raw or a name; null: EMA if there"
+    )
     random_weights: bool = False
     mean: tuple[float, ...] | None = Field(default=None, min_length=1)
     std: tuple[float, ...] | None = Field(default=None, min_length=1)
     input_size: str | None = Field(default=None, pattern=r"^\d+(x\d+){0,2}$", description="CxHxW")
+    crop: float | None = Field(default=None, gt=0, le=1, description="share of a photo's short side that is kept")
+    interpolation: Interpolation | None = Field(default=None, description="with which images are resized")
     layout: InputLayout | None = Field(default=None, description="how the network wants an image")
     classes: int | None = Field(default=None, ge=2, description="that the model must have")
     logits: str | None = Field(default=None, min_length=1, description="name or index of the output with the logits")

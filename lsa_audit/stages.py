@@ -126,8 +126,17 @@ def _read_data(model: Model, profile: Profile, images: Images | None = None) -> 
     if isinstance(images, Dataset):
         return images
     wanted = model.preprocessing
-    spec = InputSpec(wanted.input_shape, wanted.channels, wanted.interpolation, wanted.crop_share)
+    spec = InputSpec(
+        shape=wanted.input_shape,
+        channels=wanted.channels,
+        interpolation=wanted.interpolation,
+        crop_share=wanted.crop_share,
+        crop_mode=wanted.crop_mode,
+        crops_arrays=profile.crop is not None,
+    )
     request = _data_request(profile)
+    if profile.crop is not None and spec.shape is None:
+        raise UsageError("--crop needs the size of the model's input, which nothing says", "give --input-size CxHxW")
     if images is not None:
         # A data set may be the user's code, and draw.
         with seeded(profile.seed):
@@ -187,6 +196,8 @@ def load_model(subject: Subject, profile: Profile) -> Model:
             input_shape=_input_shape(profile),
             logits=profile.logits,
             outputs_are=profile.outputs_are,
+            crop_share=profile.crop,
+            interpolation=profile.interpolation,
         )
     try:
         subject.encode()
@@ -202,11 +213,14 @@ def model_request(subject: str, profile: Profile) -> ModelRequest:
         spec=subject,
         arch=profile.arch,
         checkpoint=Path(profile.checkpoint) if profile.checkpoint else None,
+        weights=profile.weights,
         random_weights=profile.random_weights,
         seed=profile.seed,
         mean=profile.mean,
         std=profile.std,
         input_shape=_input_shape(profile),
+        crop_share=profile.crop,
+        interpolation=profile.interpolation,
         layout=profile.layout,
         classes=profile.classes,
         logits=profile.logits,

@@ -22,6 +22,7 @@ from .judging import in_parts
 from .models.answers import NO_ANSWER, is_right, predicted
 from .models.base import Model
 from .models.base import describe as describe_model
+from .models.failures import forward_failures
 from .models.state import preserved
 from .plan import perturbations, without_gradients
 from .profile import Profile
@@ -56,6 +57,7 @@ MEANING = {"id", "name", "kind", "norm", "epsilon", "minimal", "layer"}
 """Fields of `Perturbation` that decide what a verdict on its images says."""
 
 
+@forward_failures()
 def verify(
     record: AuditRecord,
     evidence: Evidence,

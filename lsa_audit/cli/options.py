@@ -30,6 +30,14 @@ Arch = Annotated[
 Checkpoint = Annotated[
     Path | None, typer.Option(help="Weights: .safetensors or a pickled state dict.", rich_help_panel=MODEL)
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ema|raw|NAME",
+        help="Which weights of a checkpoint that holds several [default: EMA weights, if there are any].",
+        rich_help_panel=MODEL,
+    ),
+]
 RandomWeights = Annotated[
     bool | None, typer.Option("--random-weights", help="Seeded random weights, no download.", rich_help_panel=MODEL)
 ]
@@ -41,6 +49,16 @@ Std = Annotated[
 ]
 InputSize = Annotated[
     str | None, typer.Option(metavar="CxHxW", help="Input size, e.g. 3x224x224.", rich_help_panel=MODEL)
+]
+Crop = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE", help="Share of a photo's short side that the centre crop keeps.", rich_help_panel=MODEL
+    ),
+]
+Interpolation = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="How images are resized: bilinear, bicubic, nearest ...", rich_help_panel=MODEL),
 ]
 Layout = Annotated[
     str | None, typer.Option(metavar="nchw|nhwc|flat", help="How the network wants an image.", rich_help_panel=MODEL)

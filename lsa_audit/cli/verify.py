@@ -28,6 +28,7 @@ def command(
     ] = None,
     arch: options.Arch = None,
     checkpoint: options.Checkpoint = None,
+    weights: options.Weights = None,
     allow_code: options.AllowCode = None,
     model_arg: options.ModelArg = None,
     data: options.Data = None,
@@ -45,6 +46,7 @@ def command(
     given = options.given(
         arch=arch,
         checkpoint=checkpoint,
+        weights=weights,
         allow_code=allow_code,
         model_args=options.arguments(model_arg),
         data=data,

@@ -27,12 +27,16 @@ class InputSpec:
         channels: used when `shape` is None: the channels that are wanted, or None for the data's own.
         interpolation: a name of `transforms.INTERPOLATIONS`.
         crop_share: share of the short side that the centre crop of a photo keeps, in (0, 1] (timm's crop_pct).
+        crop_mode: timm's: `center`; `squash` resizes both sides before the crop.
+        crops_arrays: whether arrays are cropped as photos are; else they are resized as a whole.
     """
 
     shape: tuple[int, ...] | None = None
     channels: int | None = None
     interpolation: str = "bicubic"
     crop_share: float = 1.0
+    crop_mode: str = "center"
+    crops_arrays: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,17 @@ from torch import Tensor
 
 from ..errors import DataError
 from .base import InputSpec
-from .transforms import COLOUR, GRAY, check_spec, photo_sentence, photo_transform, wanted_channels, wanted_features
+from .transforms import (
+    COLOUR,
+    GRAY,
+    check_spec,
+    enlargement,
+    photo_sentence,
+    photo_transform,
+    scale,
+    wanted_channels,
+    wanted_features,
+)
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
@@ -101,6 +111,7 @@ def read_photos(folder: Path, names: Sequence[str], spec: InputSpec) -> tuple[Te
     untouched = spec.crop_share == 1 and all(header.size == (width, height) for header in headers)
     if spec.shape is not None and not untouched:
         done.append(photo_sentence(height, width, spec))
+        done += enlargement(max(scale(header.size[::-1], spec) for header in headers))
     return pixels, tuple(done)
 
 

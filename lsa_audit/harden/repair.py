@@ -21,6 +21,7 @@ from ..graph.select import select
 from ..graph.walker import walk
 from ..models.base import Model, weights_sha256
 from ..models.base import describe as describe_model
+from ..models.failures import forward_failures
 from ..models.request import ModelRequest
 from ..models.state import preserved
 from ..profile import Profile
@@ -71,6 +72,7 @@ class Repaired:
     file: ModelFile | None
 
 
+@forward_failures()
 def repair(
     record: AuditRecord,
     evidence: Mapping[str, NDArray[Any]],

@@ -11,6 +11,7 @@ from ..errors import ModelError, UsageError
 from . import builtin, factory, pickled, timm
 from .base import Model, PixelModel, Preprocessing, describe, fit
 from .files import SUFFIXES, FileKind, mismatch, sniff
+from .hub_config import FOLDER_PREFIX, with_config, without_folder
 from .module import from_module
 from .request import ModelRequest
 from .sidecar import with_sidecar
@@ -82,7 +83,10 @@ FILE_LOADERS: dict[FileKind, Callable[[ModelRequest], Model]] = {
     "onnx": _onnx,
     "checkpoint": _checkpoint,
     "safetensors": _checkpoint,
+    "sharded": _checkpoint,
 }
+WEIGHTS: tuple[FileKind, ...] = ("checkpoint", "safetensors", "sharded")
+"""Kinds that hold weights alone, or a pickled module."""
 
 
 def load(request: ModelRequest) -> Model:
@@ -93,6 +97,7 @@ def load(request: ModelRequest) -> Model:
         ModelError: no such model, or it cannot be built or loaded.
         UnsafeError: a file carries code that is not on the allow-list, or is an oversized or malformed archive.
     """
+    request = without_folder(request)
     if request.checkpoint is not None and request.random_weights:
         raise UsageError("--checkpoint and --random-weights contradict each other", "give one of them")
     loader = _by_name(request.spec)
@@ -100,6 +105,8 @@ def load(request: ModelRequest) -> Model:
         return _load_file(request)
     if request.arch is not None:
         raise UsageError(f"--arch goes with a checkpoint file, and {request.spec} is none", "leave --arch out")
+    if request.checkpoint is not None:
+        request = replace(with_config(request, request.checkpoint), arch=None)
     return LOADERS[loader](request)
 
 
@@ -115,8 +122,8 @@ def is_named(spec: str) -> bool:
 def _load_file(request: ModelRequest) -> Model:
     path = Path(request.spec)
     kind = sniff(path, request.limits)
-    request = with_sidecar(request)
-    if kind not in ("checkpoint", "safetensors") and request.arch is not None and "arch" not in request.origins:
+    request = with_config(with_sidecar(request), path)
+    if kind not in WEIGHTS and request.arch is not None and "arch" not in request.origins:
         raise UsageError(f"--arch goes with a checkpoint, and {path.name} carries its own graph", "leave --arch out")
     if request.random_weights:
         raise UsageError(f"--random-weights contradicts the weights in {path.name}", "leave it out")
@@ -129,6 +136,8 @@ def _by_name(spec: str) -> str | None:
     """Who loads this, a key of LOADERS; None for a file."""
     if spec in builtin.BUILTINS:
         return "builtin"
+    if spec.startswith(FOLDER_PREFIX):
+        return None
     if spec.startswith((*timm.HUB_PREFIXES, timm.OWN_PREFIX)):
         return "timm"
     path = Path(spec)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from torch import nn
+from torch import Tensor, nn
 
+from ..errors import UsageError
 from ..records import Conversion, ModelSource
 from .base import Model, PixelModel, Preprocessing, Reference, Undecided
-from .checkpoint import restore
 from .deciding import NOTHING_KNOWN, Asked
+from .parity import PARITY_TOLERANCE
 from .preprocessing import settle
 from .request import ModelRequest
+from .restoring import restore
 
 RANDOM_NOTE = "the weights are random: no training stands behind the figures"
 
@@ -27,7 +29,7 @@ class Built:
         metadata: the preprocessing that the weights state.
         classes: where it is known before a run.
         provenance: where input size, layout and class count came from, where the file says.
-        conversion, reference, undecided: see `Model`.
+        conversion, reference, tolerance, finish, undecided: see `Model`.
         asked: what the loader knows of the outputs; the request's own wishes are added.
     """
 
@@ -43,6 +45,8 @@ class Built:
     reference: Reference | None = None
     asked: Asked = NOTHING_KNOWN
     undecided: Undecided | None = None
+    tolerance: float = PARITY_TOLERANCE
+    finish: Callable[[Model, Tensor], Model] | None = None
 
 
 def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
@@ -50,11 +54,14 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
 
     Raises:
         ModelError, UnsafeError: the checkpoint cannot be used.
-        UsageError: a wrong mean, std or input size.
+        UsageError: a wrong mean, std or input size, or a choice among weights that are none.
     """
     weights, digest, notes = built.weights, None, built.notes
     if request.checkpoint is not None:
-        weights, digest = restore(built.network, request.checkpoint, request.limits, request.trusts)
+        restored = restore(built.network, request.checkpoint, request.limits, request.trusts, request.weights)
+        weights, digest, notes = restored.weights, restored.sha256, (*notes, *restored.notes)
+    elif request.weights is not None:
+        raise UsageError(f"--weights {request.weights} goes with a checkpoint", "leave it out")
     elif request.random_weights:
         weights, notes = f"random, seed {request.seed}", (*notes, RANDOM_NOTE)
     preprocessing = settle(request, built.metadata, built.network)
@@ -76,11 +83,23 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
         undecided=built.undecided,
         label_offset=request.label_offset,
         class_names=request.class_names or (),
+        tolerance=built.tolerance,
+        finish=built.finish,
     )
 
 
 def _provenance(request: ModelRequest, built: Built) -> dict[str, str]:
-    said = {"input size": "input_shape", "layout": "layout", "classes": "classes"}
+    said = {
+        "input size": "input_shape",
+        "layout": "layout",
+        "classes": "classes",
+        "architecture": "arch",
+        "crop": "crop_share",
+        "interpolation": "interpolation",
+    }
     given = {what: request.origin(name) for what, name in said.items() if getattr(request, name) is not None}
+    if request.arch is not None and "arch" not in request.origins:
+        # What the user names as the model needs no origin.
+        given.pop("architecture")
     known = {"input size": built.metadata.source} if built.metadata.input_shape else {}
     return {**known, **built.provenance, **given}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import AuditError, ModelError
 from ..records import Conversion, InputLayout, ModelInfo, ModelSource, OutputInfo
 from .deciding import NOTHING_KNOWN, Asked, settle
+from .failures import mark
 from .finite import check_finite
 from .heads import Head
 from .outputs import Candidate, choose
@@ -31,6 +32,7 @@ class Preprocessing:
         channels: what the first convolution takes, where only that is known; None otherwise.
         interpolation: `bilinear`, `bicubic`, `nearest` ..., used when the data must be resized.
         crop_share: share of the short side that evaluation keeps (timm's crop_pct).
+        crop_mode: timm's: `center`; `squash` resizes both sides before the crop.
         layout: how the network wants one image, `nchw`, `nhwc` or `flat`; `input_shape` is (C, H, W) all the same.
         network_shape: of one image as the network takes it, e.g. (784, 1); None follows from `layout`.
     """
@@ -42,6 +44,7 @@ class Preprocessing:
     channels: int | None = None
     interpolation: str = "bicubic"
     crop_share: float = 1.0
+    crop_mode: str = "center"
     layout: InputLayout = "nchw"
     network_shape: tuple[int, ...] | None = None
 
@@ -121,10 +124,14 @@ class PixelModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] or [N, F] in [0, 1] -> logits [N, K]."""
-        if self.pins and not self.training:
-            with pinned(self.network, self.pins):
-                return self.head.run(self.network, self.prepare(images))
-        return self.head.run(self.network, self.prepare(images))
+        try:
+            if self.pins and not self.training:
+                with pinned(self.network, self.pins):
+                    return self.head.run(self.network, self.prepare(images))
+            return self.head.run(self.network, self.prepare(images))
+        except Exception as error:
+            mark(error, images.shape)
+            raise
 
     def complete(self, output: Tensor) -> Tensor:
         """The output of the network that is taken -> logits [N, K]."""
@@ -167,6 +174,8 @@ class Model:
         reference: the file's own program, to compare the network with at the first run; None where there is none, or
             where the loader has compared already.
         class_names: entry i names class i, where the owner of the model says it; empty otherwise.
+        tolerance: for that comparison, of the largest logit.
+        finish: what a loader can only find out on images, called by `fit` before its run; it may raise ModelError.
     """
 
     name: str
@@ -187,6 +196,8 @@ class Model:
     outputs: OutputInfo | None = None
     label_offset: int | None = None
     class_names: tuple[str, ...] = ()
+    tolerance: float = PARITY_TOLERANCE
+    finish: Callable[[Model, Tensor], Model] | None = None
 
     @property
     def differentiable(self) -> bool:
@@ -240,6 +251,8 @@ def fit(model: Model, images: Tensor, classes: int | None = None) -> Model:
     """
     model = decided(model, classes)
     check_finite(model.module.network, model.name)
+    if model.finish is not None:
+        model = replace(model.finish(model, images), finish=None)
     module = model.module
     home = next((parameter.device for parameter in module.parameters()), images.device)
     module.to(home)
@@ -277,20 +290,27 @@ def _compared(model: Model, images: Tensor) -> Conversion | None:
     """The conversion with the parity to the file's own program, where there is one to compare with.
 
     Raises:
-        ModelError: the two differ by more than PARITY_TOLERANCE of the largest logit.
+        ModelError: the two differ by more than the model's tolerance.
     """
     if model.reference is None or model.conversion is None:
         return model.conversion
     with torch.no_grad():
         taken, head = model.module.prepare(images), model.module.head
-        expected, found = head.picked(model.reference(taken)), head.picked(model.module.network(taken))
+        found = head.picked(model.module.network(taken))
+        try:
+            expected = head.picked(model.reference(taken))
+        except Exception as error:  # noqa: BLE001 - whatever the program of a file raises where it cannot run
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:160]
+            detail = f"not compared: the file's own program does not run here ({reason})"
+            return model.conversion.model_copy(update={"reference": None, "parity_detail": detail})
     parity = relative_difference(found, expected)
-    if not parity <= PARITY_TOLERANCE:
+    if not parity <= model.tolerance:
         what = (
             f"{model.name} as converted differs from {model.conversion.reference} by {parity:.1e} of the largest logit"
         )
         raise ModelError(what, "this is a defect of the conversion: please report it")
-    return model.conversion.model_copy(update={"parity": parity, "parity_detail": f"on {len(images)} images"})
+    said = f"; {model.conversion.parity_detail}" if model.conversion.parity_detail else ""
+    return model.conversion.model_copy(update={"parity": parity, "parity_detail": f"on {len(images)} images{said}"})
 
 
 def describe(model: Model) -> ModelInfo:
@@ -317,6 +337,8 @@ def describe(model: Model) -> ModelInfo:
         std=model.preprocessing.std,
         normalization_source=model.preprocessing.source,
         input_layout=model.preprocessing.layout,
+        crop_share=model.preprocessing.crop_share,
+        interpolation=model.preprocessing.interpolation,
         provenance=dict(model.provenance),
         conversion=model.conversion,
         outputs=model.outputs,

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from .assembly import Built, assemble
 from .base import Model, Preprocessing
-from .checkpoint import apply, load_state_dict
+from .checkpoint import load_state_dict
 from .request import ModelRequest
+from .restoring import apply
 from .seeding import seeded
 
 WEIGHTS = Path(__file__).parent / "weights"

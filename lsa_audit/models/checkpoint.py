@@ -1,10 +1,10 @@
-"""Reads state dicts from files that may be hostile or broken, and puts them into networks whole or not at all."""
+"""Reads checkpoints that may be hostile or broken."""
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError, UnsafeError
 from ..limits import Limits
+from . import sharded
 from .archives import LIMIT_HINT, opened, sha256
 from .declared import check_declared
 from .files import NAMES, sniff
@@ -24,6 +25,7 @@ PREFIXES = ("module.", "_orig_mod.")
 DEEPEST = 16
 """Wrappers in each other; a mapping may even hold itself."""
 
+TRAINING = ("optimizer", "lr_scheduler", "scheduler", "scaler", "epoch", "step", "iter", "global_step")
 SHOWN = 4
 STATE_DICT_HINT = "save the weights with torch.save(model.state_dict(), ...) or as safetensors"
 TRUST_HINT = f"{STATE_DICT_HINT}, or run its code with --allow-code"
@@ -32,11 +34,23 @@ TRUST_HINT = f"{STATE_DICT_HINT}, or run its code with --allow-code"
 def load_state_dict(
     path: Path, limits: Limits | None = None, trusts: Callable[[str], bool] | None = None
 ) -> tuple[dict[str, Tensor], str]:
-    """The weights of a checkpoint file and the file's SHA-256.
+    """The weights of a checkpoint file and the file's SHA-256, for whoever has no network yet.
+
+    Wrappers such as `state_dict` and prefixes such as `module.` that all names carry are taken off.
+
+    Args, Raises: as `read_payload`; ModelError too where the file holds no state dict.
+    """
+    payload, digest = read_payload(path, limits, trusts)
+    return unprefixed(tensors_in(payload, path)), digest
+
+
+def read_payload(
+    path: Path, limits: Limits | None = None, trusts: Callable[[str], bool] | None = None
+) -> tuple[Any, str]:
+    """What a checkpoint file holds, and the file's SHA-256.
 
     safetensors files are read by safetensors, everything else by torch's restricted unpickler (zip and legacy files),
-    so no code of the file runs; before that, what the file declares is held against what it has. Wrappers such as
-    `state_dict` and prefixes such as `module.` that all names carry are taken off.
+    so no code of the file runs; before that, what the file declares is held against what it has.
 
     Args:
         limits: on sizes; None: the defaults.
@@ -44,16 +58,18 @@ def load_state_dict(
 
     Raises:
         UnsafeError: a pickle that calls for code and is not trusted, a malformed archive, false or too large sizes.
-        ModelError: missing, empty, truncated, or not a state dict.
+        ModelError: missing, empty, truncated, or no checkpoint.
     """
     limits = limits or Limits()
     kind = sniff(path, limits)
-    if kind not in ("checkpoint", "safetensors"):
+    if kind not in ("checkpoint", "safetensors", "sharded"):
         raise ModelError(f"checkpoint {path} is {NAMES[kind]}, not a state dict", STATE_DICT_HINT)
+    if kind == "sharded":
+        return sharded.read(path, limits, lambda shard: tensors_in(read_payload(shard, limits, trusts)[0], shard))
     digest = sha256(path)
-    trusted = trusts is not None and trusts(digest)
-    payload: Any = _read_safetensors(path, limits) if kind == "safetensors" else unpickle(path, limits, trusted)
-    return _unprefixed(tensors_in(payload, path)), digest
+    if kind == "safetensors":
+        return _read_safetensors(path, limits), digest
+    return unpickle(path, limits, trusts is not None and trusts(digest)), digest
 
 
 def tensors_in(payload: Any, path: Path) -> dict[str, Tensor]:
@@ -65,13 +81,6 @@ def tensors_in(payload: Any, path: Path) -> dict[str, Tensor]:
     return _unwrapped(payload.state_dict() if isinstance(payload, nn.Module) else payload, path)
 
 
-def names_in(state: Iterable[str], network: Iterable[str]) -> dict[str, str]:
-    """Names in a checkpoint by names in a network, for those that stand in both; prefixes of wrappers do not count."""
-    state, network = list(state), list(network)
-    stored = dict(zip(_stripped(state), state, strict=True))
-    return {own: stored[short] for own, short in zip(network, _stripped(network), strict=True) if short in stored}
-
-
 def unpickle(path: Path, limits: Limits, trusted: bool) -> Any:
     """What a torch checkpoint holds; only for a trusted one may that be more than tensors and plain values.
 
@@ -81,7 +90,7 @@ def unpickle(path: Path, limits: Limits, trusted: bool) -> Any:
     contents = scan(path, limits)
     needed = contents.foreign
     if needed and not trusted:
-        raise UnsafeError(f"{path} was not loaded: it calls for code ({_listed(needed)})", TRUST_HINT)
+        raise UnsafeError(f"{path} was not loaded: it calls for code ({listed(needed)})", TRUST_HINT)
     if contents.damage and not trusted:
         raise ModelError(f"{path} is truncated, or not a torch checkpoint", "copy or download it again")
     check_declared(contents, path, limits)
@@ -96,50 +105,6 @@ def unpickle(path: Path, limits: Limits, trusted: bool) -> Any:
             else:
                 what, hint = "is truncated, or not a torch checkpoint", "copy or download it again"
             raise ModelError(f"{path} {what}", hint) from error
-
-
-def apply(network: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
-    """Load the state into the network strictly; after an error the network is as it was.
-
-    Cost: one copy of the network's weights.
-
-    Args:
-        label: the file, for the error.
-
-    Raises:
-        ModelError: names or sizes differ; the first few of each kind are listed.
-    """
-    own = network.state_dict()
-    backup = {name: value.detach().clone() for name, value in own.items() if isinstance(value, Tensor)}
-    # The network may carry a wrapper's prefix itself (DataParallel, torch.compile), whether or not the file does.
-    full_names = dict(zip(_stripped(list(own)), own, strict=True))
-    try:
-        network.load_state_dict({full_names.get(name, name): value for name, value in state.items()}, strict=True)
-    except Exception as error:
-        with torch.no_grad():
-            for name, value in network.state_dict().items():
-                if name in backup:
-                    value.copy_(backup[name])
-        expected = {short: own[name] for short, name in full_names.items()}
-        reason = _mismatch(expected, state) or str(error).strip().splitlines()[-1]
-        what = f"{label} does not fit {type(network).__name__}: {reason}"
-        raise ModelError(what, "check the architecture and --model-arg") from error
-
-
-def restore(
-    network: nn.Module, path: Path, limits: Limits | None = None, trusts: Callable[[str], bool] | None = None
-) -> tuple[str, str]:
-    """Load a checkpoint file into the network.
-
-    Returns:
-        Where the weights came from, in words, and the SHA-256 of the file.
-
-    Raises:
-        UnsafeError, ModelError: as `load_state_dict` and `apply`.
-    """
-    state, digest = load_state_dict(path, limits, trusts)
-    apply(network, state, str(path))
-    return f"checkpoint {path.name}", digest
 
 
 def _read_safetensors(path: Path, limits: Limits) -> dict[str, Tensor]:
@@ -180,17 +145,19 @@ def _unwrapped(payload: Any, path: Path) -> dict[str, Tensor]:
         raise ModelError(f"checkpoint {path} holds a {type(payload).__name__}, not a state dict", STATE_DICT_HINT)
     if not payload:
         raise ModelError(f"checkpoint {path} holds no weights", STATE_DICT_HINT)
+    if "param_groups" in payload or all(str(key).startswith(TRAINING) for key in payload):
+        raise ModelError(f"checkpoint {path} holds the state of an optimizer and no weights", STATE_DICT_HINT)
     others = [str(key) for key, value in payload.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if others:
-        raise ModelError(f"checkpoint {path} is not a state dict: no tensor under {_listed(others)}", STATE_DICT_HINT)
+        raise ModelError(f"checkpoint {path} is not a state dict: no tensor under {listed(others)}", STATE_DICT_HINT)
     return dict(payload)
 
 
-def _unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return dict(zip(_stripped(list(state)), state.values(), strict=True))
+def unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return dict(zip(stripped(list(state)), state.values(), strict=True))
 
 
-def _stripped(names: Sequence[str]) -> list[str]:
+def stripped(names: Sequence[str]) -> list[str]:
     """The names without the wrappers' prefixes that every one of them carries."""
     names = list(names)
     while names and (prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in names)), None)):
@@ -198,20 +165,6 @@ def _stripped(names: Sequence[str]) -> list[str]:
     return names
 
 
-def _mismatch(expected: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
-    """What keeps the state from fitting, in one line; empty when names and sizes agree."""
-    # Old checkpoints lack batch norm's step counter; torch fills it in, so it is never the reason.
-    missing = [name for name in expected if name not in state and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in state if name not in expected]
-    sizes = [
-        f"{name} {tuple(state[name].shape)} for {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in state and isinstance(value, Tensor) and value.shape != state[name].shape
-    ]
-    found = (("missing", missing), ("unexpected", unexpected), ("wrong size", sizes))
-    return "; ".join(f"{len(names)} {what} ({_listed(names)})" for what, names in found if names)
-
-
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from io import BufferedReader
@@ -15,13 +16,15 @@ from ..errors import ModelError
 from ..limits import Limits
 from .archives import Archive, check, opened
 
-FileKind = Literal["torchscript", "lite", "exported", "checkpoint", "safetensors", "onnx"]
+FileKind = Literal["torchscript", "lite", "exported", "checkpoint", "safetensors", "sharded", "onnx"]
 
 TORCH_FLOOR = (2, 10)
 """Older releases of torch unpickle with known holes."""
 
 HEAD_BYTES = 4096
 SAFETENSORS_HEADER = 2**40
+JSON_BYTES = 64 * 2**20
+CONFIG_KEYS = {"architecture", "architectures", "pretrained_cfg", "model_type"}
 SHOWN = 4
 
 NAMES: dict[FileKind, str] = {
@@ -30,6 +33,7 @@ NAMES: dict[FileKind, str] = {
     "exported": "a torch.export program",
     "checkpoint": "a torch checkpoint",
     "safetensors": "a safetensors file",
+    "sharded": "an index of weights in several files",
     "onnx": "an ONNX model",
 }
 
@@ -91,15 +95,23 @@ def sniff(path: Path, limits: Limits | None = None) -> FileKind:
         head = file.read(HEAD_BYTES)
     if not head:
         raise ModelError(f"{path.name} is empty", "copy or download it again")
+    # First, because the length of its header, with which it begins, may look like the beginning of anything else.
+    if is_safetensors(head):
+        return "safetensors"
     if head.startswith(b"PK"):
         return _zip_kind(check(path, limits or Limits()))
     if head[:1] == b"\x80" and head[1:2] <= b"\x05":
         return "checkpoint"
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < SAFETENSORS_HEADER:
-        return "safetensors"
+    if head.lstrip()[:1] == b"{":
+        return _json_kind(path, size)
     if _is_onnx(path, size):
         return "onnx"
     raise _stranger(path, head)
+
+
+def is_safetensors(head: bytes) -> bool:
+    """Whether a file that begins so is one of safetensors: the length of its header, then the header, which is JSON."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < SAFETENSORS_HEADER
 
 
 def mismatch(path: Path, kind: FileKind) -> str | None:
@@ -129,6 +141,20 @@ def _folder(path: Path) -> ModelError:
     rest = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     inside = f" (it holds {', '.join(found[:SHOWN])}{rest})" if found else ""
     return ModelError(f"{path} is a folder{inside}", "give the model file inside it")
+
+
+def _json_kind(path: Path, size: int) -> FileKind:
+    """The index of weights in several files; every other JSON is no model."""
+    content = None
+    if size <= JSON_BYTES:
+        with opened(path) as file, contextlib.suppress(ValueError, RecursionError):
+            content = json.loads(file.read(JSON_BYTES + 1))
+    if isinstance(content, dict) and isinstance(content.get("weight_map"), dict):
+        return "sharded"
+    if isinstance(content, dict) and CONFIG_KEYS & content.keys():
+        hint = f"give the folder, {path.parent}, or the weights file in it"
+        raise ModelError(f"{path.name} describes a model and holds no weights", hint)
+    raise ModelError(f"{path.name} is text, not a model", "check the path")
 
 
 def _zip_kind(archive: Archive) -> FileKind:

@@ -20,6 +20,8 @@ def from_module(
     input_shape: tuple[int, ...] | None = None,
     logits: str | None = None,
     outputs_are: OutputsAre | None = None,
+    crop_share: float | None = None,
+    interpolation: str | None = None,
 ) -> Model:
     """The Model around the caller's own network, which is neither copied nor changed.
 
@@ -32,6 +34,7 @@ def from_module(
             `default_cfg`, else the pixels go in unchanged.
         input_shape: (C, H, W) or (F,); None leaves it to the data.
         logits, outputs_are: see `ModelRequest`.
+        crop_share, interpolation: of photos that are resized; None takes the network's own, as for mean and std.
 
     Raises:
         ModelError: not an nn.Module.
@@ -40,7 +43,9 @@ def from_module(
     if not isinstance(network, nn.Module):
         raise ModelError(f"the model is a {type(network).__name__}, not an nn.Module", "give a module or a name")
     label = name or type(network).__name__
-    request = ModelRequest(spec=label, mean=mean, std=std, input_shape=input_shape)
+    request = ModelRequest(
+        spec=label, mean=mean, std=std, input_shape=input_shape, crop_share=crop_share, interpolation=interpolation
+    )
     preprocessing = settle(request, of_module(network), network)
     return Model(
         name=label,

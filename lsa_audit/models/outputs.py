@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from ..errors import ModelError, UsageError
@@ -72,6 +73,18 @@ def _entries(returned: Any) -> Iterator[tuple[str, Any]]:
         yield from ((entry.name, getattr(returned, entry.name)) for entry in fields(returned))
     elif isinstance(getattr(returned, "logits", None), Tensor):
         yield "logits", returned.logits
+
+
+def plain(returned: Any) -> Tensor | dict[str, Tensor]:
+    """One tensor as it is; several by name, as `named` has them."""
+    tensors = named(returned)
+    return tensors.get("", tensors)
+
+
+def rows(returned: Any) -> Tensor:
+    """Everything that a network returned, one row an image: [N, M] float32, for comparisons."""
+    tensors = [value for value in named(returned).values() if value.dim() > 0]
+    return torch.cat([value.reshape(value.shape[0], -1).float() for value in tensors], dim=1)
 
 
 def pick(returned: Any, name: str, classes: int | None = None) -> Tensor | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from .checkpoint import WRAPPERS, unpickle
 from .files import sniff
 from .preprocessing import of_module
 from .request import ModelRequest
+from .restoring import said_architecture
+from .weight_sets import EMA
 
 
 def load(request: ModelRequest) -> Model:
@@ -27,16 +30,13 @@ def load(request: ModelRequest) -> Model:
         ModelError: the file holds weights alone, or cannot be read.
     """
     path = Path(request.spec)
-    needs_arch = ModelError(
-        f"{path.name} holds weights, not the network they are for",
-        "name it with --arch: a timm name or FILE.py:FACTORY",
-    )
-    if sniff(path, request.limits) == "safetensors":
-        raise needs_arch
+    if sniff(path, request.limits) in ("safetensors", "sharded"):
+        raise _needs_arch(path, None)
     payload = unpickle(path, request.limits, request.trusts(sha256(path)))
-    network = module_in(payload)
+    network = module_in(payload, request.weights)
     if network is None:
-        raise needs_arch
+        raise _needs_arch(path, said_architecture(payload))
+    request = replace(request, weights=None)
     built = Built(
         network=network,
         name=path.name,
@@ -48,8 +48,26 @@ def load(request: ModelRequest) -> Model:
     return assemble(request, "module", built)
 
 
-def module_in(payload: Any) -> nn.Module | None:
-    """The module that a pickle holds, bare or under one of the names that training scripts use."""
+def module_in(payload: Any, wanted: str | None = None) -> nn.Module | None:
+    """The module that a pickle holds, bare or under one of the names that training scripts use.
+
+    Args:
+        wanted: `ema`, `raw` or a name, where there are several; None: an averaged one (EMA) before others.
+    """
     if isinstance(payload, Mapping):
-        payload = next((payload[key] for key in WRAPPERS if isinstance(payload.get(key), nn.Module)), payload)
+        held = [key for key, value in payload.items() if isinstance(key, str) and isinstance(value, nn.Module)]
+        averaged = [key for key in held if EMA.fullmatch(key)]
+        if wanted not in (None, "ema", "raw"):
+            keys = [key for key in held if key == wanted]
+        elif wanted == "ema" or (wanted is None and averaged):
+            keys = averaged
+        else:
+            keys = [key for key in WRAPPERS if key in held]
+        payload = payload[keys[0]] if keys else None
     return payload if isinstance(payload, nn.Module) else None
+
+
+def _needs_arch(path: Path, said: str | None) -> ModelError:
+    noted = f" (the file notes {said!a})" if said else ""
+    hint = "name it with --arch: a timm name or FILE.py:FACTORY"
+    return ModelError(f"{path.name} holds weights, not the network they are for{noted}", hint)

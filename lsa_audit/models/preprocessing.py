@@ -28,7 +28,7 @@ def from_config(config: Mapping[str, Any], source: str) -> Preprocessing:
     """Preprocessing from a timm-style configuration; what it does not hold stays at the default.
 
     Args:
-        config: may hold `mean`, `std`, `input_size`, `interpolation` and `crop_pct`.
+        config: may hold `mean`, `std`, `input_size`, `interpolation`, `crop_pct` and `crop_mode`.
         source: where the configuration came from, in words.
 
     Raises:
@@ -48,6 +48,7 @@ def from_config(config: Mapping[str, Any], source: str) -> Preprocessing:
         input_shape=input_shape,
         interpolation=str(config.get("interpolation") or base.interpolation),
         crop_share=crop_share,
+        crop_mode=str(config.get("crop_mode") or base.crop_mode),
     )
 
 
@@ -83,8 +84,15 @@ def settle(request: ModelRequest, metadata: Preprocessing, network: nn.Module) -
         source=_source(request, metadata),
         input_shape=metadata.input_shape if request.input_shape is None else tuple(request.input_shape),
         channels=first_channels(network) or metadata.channels,
+        interpolation=request.interpolation or metadata.interpolation,
+        crop_share=metadata.crop_share if request.crop_share is None else request.crop_share,
+        crop_mode=request.crop_mode or metadata.crop_mode,
     )
     _check_shape(settled.input_shape)
+    if not 0 < settled.crop_share <= 1:
+        raise UsageError(
+            f"crop {settled.crop_share:g} is not a share of the image", "give --crop from 0 to 1, e.g. .875"
+        )
     _check_values(settled)
     _check_lengths(settled)
     return settled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..limits import Limits
 from ..records import InputLayout
@@ -20,10 +20,15 @@ class ModelRequest:
             `package.module:factory`, or a model file (TorchScript, torch.export, ONNX, or a checkpoint with `arch`).
         arch: what a checkpoint file given as `spec` is for: a timm name or a factory.
         checkpoint: a state dict to load over what the loader builds (.safetensors, or a pickled state dict).
+        weights: which of several sets of weights in a checkpoint: `ema`, `raw` or a name; None: averaged ones (EMA)
+            where there are some, as timm takes them.
         random_weights: keep the weights of a seeded initialisation and download nothing.
         seed: of the initialisation.
         mean, std: per channel or one number for all, on pixels in [0, 1]; None takes the model's own.
         input_shape: (C, H, W) or (F,); None takes the model's own.
+        crop_share: share of the short side that evaluation keeps, in (0, 1]; None takes the model's own.
+        interpolation: with which images are resized; None takes the model's own.
+        crop_mode: timm's, `center` or `squash`; None takes the model's own.
         layout: how the network wants an image; None takes the file's own.
         classes: that the model must have; None accepts what it has.
         logits: name, or index counted from 0, of the output that holds the logits; None finds it.
@@ -40,11 +45,15 @@ class ModelRequest:
     spec: str
     checkpoint: Path | None = None
     arch: str | None = None
+    weights: str | None = None
     random_weights: bool = False
     seed: int = 0
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     input_shape: tuple[int, ...] | None = None
+    crop_share: float | None = None
+    interpolation: str | None = None
+    crop_mode: str | None = None
     layout: InputLayout | None = None
     classes: int | None = None
     logits: str | None = None
@@ -55,7 +64,7 @@ class ModelRequest:
     allow_code: bool = False
     trusted: frozenset[str] = frozenset()
     origins: Mapping[str, str] = field(default_factory=dict)
-    arguments: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def trusts(self, sha256: str) -> bool:
         """Whether code of the file with this digest may run."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 NO_RULE = ("vmap", "atching rule")
 """In the messages of torch about operations that it cannot run under vmap."""
@@ -26,13 +28,13 @@ class FixedBatch(nn.Module):
         self.network = network
         self.size = size
 
-    def forward(self, images: Tensor) -> Tensor:
-        """images [N, ...] -> logits [N, K]; see `in_groups`."""
+    def forward(self, images: Tensor) -> Any:
+        """images [N, ...] -> what the network returns; see `in_groups`."""
         return in_groups(self.network, images, self.size)
 
 
-def in_groups(network: Callable[[Tensor], Tensor], images: Tensor, size: int) -> Tensor:
-    """What a network that takes `size` images returns for N >= 1 of them, [N, ...]; gradients flow.
+def in_groups(network: Callable[[Tensor], Any], images: Tensor, size: int) -> Any:
+    """What a network that takes `size` images returns for N >= 1 of them, tensors [N, ...]; gradients flow.
 
     The last group is filled up with the last image, whose further results are cut off. Where the images of a group
     influence each other, so do the filled ones.
@@ -42,12 +44,12 @@ def in_groups(network: Callable[[Tensor], Tensor], images: Tensor, size: int) ->
     """
     grouped = filled_groups(images, size)
     try:
-        logits: Tensor = torch.func.vmap(network, randomness="different")(grouped)
+        returned = torch.func.vmap(network, randomness="different")(grouped)
     except RuntimeError as error:
         if not any(word in str(error) for word in NO_RULE):
             raise
-        logits = torch.stack([network(group) for group in grouped])
-    return logits.flatten(0, 1)[: images.shape[0]]
+        returned = tree_map(lambda *values: torch.stack(values), *[network(group) for group in grouped])
+    return tree_map(lambda value: value.flatten(0, 1)[: images.shape[0]], returned)
 
 
 def filled_groups(images: Tensor, size: int) -> Tensor:

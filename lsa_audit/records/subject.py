@@ -11,6 +11,7 @@ from .base import Record
 LabelSource = Literal["dataset", "self"]
 ModelSource = Literal["builtin", "timm", "factory", "module", "torchscript", "exported", "onnx"]
 InputLayout = Literal["nchw", "nhwc", "flat"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 
 
 OutputKind = Literal[
@@ -136,8 +137,10 @@ class ModelInfo(Record):
     std: tuple[float, ...]
     normalization_source: str
     input_layout: InputLayout = "nchw"
+    crop_share: float | None = Field(default=None, description="share of a photo's short side that is kept")
+    interpolation: str | None = Field(default=None, description="with which images are resized")
     provenance: dict[str, str] = Field(
-        default_factory=dict, description="where input size, layout and class count came from, in words"
+        default_factory=dict, description="where input size, layout, class count and the like came from, in words"
     )
     conversion: Conversion | None = Field(default=None, description="for model files that carry their own graph")
     outputs: OutputInfo | None = Field(default=None, description="what the outputs were taken for")
@@ -160,6 +163,11 @@ class DataInfo(Record):
         default=None, description="how class names became labels, and why; None: the labels were numbers"
     )
     sha256: str = Field(description="over the pixels, the labels and the image ids, after the transforms")
+
+    @property
+    def enlarged(self) -> str | None:
+        """What the transforms say of images that were made much larger; None where they were not."""
+        return next((step for step in self.transforms if step.startswith("enlarged ")), None)
 
 
 class LabelInfo(Record):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from lsa_audit.errors import AuditError, ExitCode, ModelError, UnsafeError
 from lsa_audit.limits import Limits
-from lsa_audit.models.checkpoint import apply, load_state_dict, restore
+from lsa_audit.models.checkpoint import load_state_dict
+from lsa_audit.models.restoring import apply, restore
 
 from ..hostile import checkpoints
 
@@ -242,9 +243,9 @@ def test_a_mapping_that_holds_itself_is_refused(tmp_path: Path) -> None:
 
 def test_restore_says_where_the_weights_came_from(tmp_path: Path) -> None:
     path = saved(small().state_dict(), tmp_path / "x.pt")
-    weights, digest = restore(small(), path)
-    assert weights == "checkpoint x.pt"
-    assert len(digest) == 64
+    restored = restore(small(), path)
+    assert restored.weights == "checkpoint x.pt"
+    assert len(restored.sha256) == 64
     with pytest.raises(AuditError, match=r"x\.pt does not fit Linear"):
         restore(nn.Linear(2, 2), path)
 

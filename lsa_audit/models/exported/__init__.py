@@ -20,12 +20,14 @@ from ..archives import Archive, check, sha256
 from ..assembly import Built, assemble
 from ..base import Model, Preprocessing, Undecided
 from ..deciding import Asked
+from ..parity import TOLERANCES, tolerance_of
 from ..request import ModelRequest
 from .arguments import EXPORT_HINT
 from .decoding import decode, in_evaluation
 from .program import Program
 from .tensors import DESCRIPTION_BYTES, read_tensors
 from .verifying import verified_network
+from .widening import other_types, widened
 
 SOURCE: ModelSource = "exported"
 COMPILED = ("data/aotinductor/", ".so", ".cubin", ".cpp", ".o")
@@ -94,13 +96,20 @@ def program_member(archive: Archive) -> tuple[str, str]:
 
 def _model(request: ModelRequest, path: Path, digest: str, program: Program, tensors: Mapping[str, Tensor]) -> Model:
     taken = program.input
-    if taken.dtype != "float32":
+    if taken.dtype not in TOLERANCES:
         raise ModelError(f"the program takes {taken.dtype} images", "export the model in float32")
     evaluated = replace(program, operations=in_evaluation(program.operations))
     trained = evaluated.operations is not program.operations
     notes = ["it was exported in training mode and is audited in evaluation mode"] if trained else []
     size = taken.sizes[0]
-    network, comparison = verified_network(evaluated, tensors, request.limits.total_bytes)
+    types = other_types(evaluated, tensors)
+    own = evaluated, tensors
+    if types:
+        evaluated, tensors = widened(evaluated, tensors)
+        notes.append(f"the file computes in {' and '.join(types)}; it is audited in float32")
+    tolerance = tolerance_of(types)
+    network, comparison = verified_network(evaluated, tensors, own, tolerance, request.limits.total_bytes)
+    rounds = f"; the file computes in {' and '.join(types)}: up to {tolerance:.0e}" if types else ""
     if network.group_size is not None:
         notes.append(f"batches of {size} are built into it, so that it runs on groups of {size} by vmap")
     conversion = Conversion(
@@ -109,7 +118,7 @@ def _model(request: ModelRequest, path: Path, digest: str, program: Program, ten
         format=f"torch.export, written by torch {program.writer}",
         reference=f"the file's own operations, {taken.example[0]} images at a time",
         parity=comparison.parity,
-        parity_detail=f"on {comparison.images} seeded random images at once",
+        parity_detail=f"on {comparison.images} seeded random images at once{rounds}",
         static_batch=size,
     )
     metadata = _layout(taken.sizes[1:], request)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ..outputs import columns
-from ..parity import PARITY_TOLERANCE, relative_difference
+from ..parity import PARITY_TOLERANCE, RANDOM_HINT, random_file, relative_difference
 from ..static_batch import filled_groups
 from .batch import opened
 from .dry_run import check_sizes
@@ -33,26 +33,38 @@ class Comparison:
     outputs: int
 
 
-def verified_network(program: Program, tensors: Mapping[str, Tensor], limit: int) -> tuple[ExportedNetwork, Comparison]:
+def verified_network(
+    program: Program,
+    tensors: Mapping[str, Tensor],
+    own: tuple[Program, Mapping[str, Tensor]],
+    tolerance: float,
+    limit: int,
+) -> tuple[ExportedNetwork, Comparison]:
     """The first form of the network that gives the program's logits on a batch that is no multiple of its own.
 
     Args:
+        program, tensors: in float32.
+        own: the same in the types of the file, which is what the network is compared with.
+        tolerance: of the largest logit.
         limit: bytes that one value may take.
 
     Raises:
-        ModelError: the program does not return logits [N, K], or no form agrees with it.
+        ModelError: the program is random, does not return logits [N, K], or no form agrees with it.
         UnsafeError: it makes values above the limit.
 
     Cost: two forwards on two batches of the program's own size and a bit; for a single batch size up to three more.
     """
     images = _samples(program)
-    expected = _own_logits(program, tensors, images, limit)
+    expected = _own_logits(*own, images, limit)
     parity = float("inf")
     for network in _candidates(program, tensors, images):
         with torch.no_grad():
             parity = relative_difference(network.eval()(images), expected)
-        if parity <= PARITY_TOLERANCE:
+        if parity <= tolerance:
             return network, Comparison(parity, len(images), columns(expected, len(images)) or 0)
+    again = relative_difference(_own_logits(*own, images, limit), expected)
+    if again > PARITY_TOLERANCE:
+        raise ModelError(random_file("the program", again), RANDOM_HINT)
     raise ModelError(
         f"the program differs by {parity:.1e} of the largest logit from itself at another batch size",
         OPEN_BATCH_HINT,
@@ -83,10 +95,11 @@ def _samples(program: Program) -> Tensor:
 def _own_logits(program: Program, tensors: Mapping[str, Tensor], images: Tensor, limit: int) -> Tensor:
     """What the program makes of the images in groups of its own size, the last filled up with the last image."""
     group = program.input.example[0]
+    images = images.to(getattr(torch, program.input.dtype))
     check_sizes(program, tensors, images[:group], limit)
     with torch.no_grad():
         logits = [run(program, tensors, chosen) for chosen in filled_groups(images, group)]
     shape = tuple(logits[0].shape)
     if columns(logits[0], group) is None:
         raise ModelError(f"the program returns {shape} for {group} images", "a classifier must return logits [N, K]")
-    return torch.cat(logits)[: len(images)]
+    return torch.cat(logits)[: len(images)].float()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from onnx import NodeProto
 from torch import Tensor, nn
 
 from ...errors import ModelError, UsageError
@@ -13,6 +15,7 @@ from ...records import Conversion
 from ..assembly import Built, assemble
 from ..base import Model, Preprocessing, Reference, Undecided
 from ..deciding import Asked
+from ..parity import PARITY_TOLERANCE, RANDOM_HINT, random_file, relative_difference
 from ..request import ModelRequest
 from ..static_batch import FixedBatch
 from .black_box import BlackBox
@@ -25,6 +28,15 @@ from .runtime import Comparison, Program, compare
 from .steps import Network
 
 COMPARED_IMAGES = 2
+RANDOM = {
+    "Bernoulli",
+    "Dropout",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+}
 
 
 def load(request: ModelRequest) -> Model:
@@ -48,11 +60,13 @@ def load(request: ModelRequest) -> Model:
     try:
         imported = import_graph(source.proto, source.name)
     except UnsupportedError as error:
+        _check_repeats(source, taken)
         return _black_box(request, source, taken, error.operations)
     network = imported.network
     if imported.batch is not None and not imported.free:
         network = FixedBatch(network, imported.batch)
     source = replace(source, batch=imported.batch)
+    _check_repeats(source, taken)
     compared, reference = _compare(network, source, taken, imported)
     if not compared.close:
         return _black_box(request, source, taken, (compared.detail,))
@@ -127,6 +141,36 @@ def _built(
         conversion=conversion,
         reference=reference,
     )
+
+
+def _check_repeats(source: Source, taken: Taken) -> None:
+    """A file that is random cannot be compared, and its verdicts change from run to run.
+
+    Raises:
+        ModelError: it holds operations that draw numbers, and two runs of it on the same images differ.
+    """
+    random = sorted({node.op_type for node in _nodes(source.proto.graph.node)} & RANDOM)
+    if not random or taken.sample_shape is None:
+        return
+    try:
+        program = Program(source, exact=True)
+        images = torch.rand(
+            (source.batch or COMPARED_IMAGES, *taken.sample_shape), generator=torch.Generator().manual_seed(0)
+        )
+        first, second = (program(images)[source.output_name] for _ in range(2))
+    except (ModelError, RuntimeError):
+        return
+    difference = relative_difference(second, first)
+    if difference > PARITY_TOLERANCE:
+        raise ModelError(random_file(source.name, difference, f"it holds {', '.join(random)}"), RANDOM_HINT)
+
+
+def _nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _nodes(graph.node)
 
 
 def _compare(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from .. import is_named, load
 from ..archives import sha256
 from ..base import Model, Opaque
 from ..files import FileKind, sniff
+from ..hub_config import with_config, without_folder
 from ..request import ModelRequest
 from ..sidecar import with_sidecar
 from . import checkpoint, exported, named, safetensors, torchscript
@@ -54,8 +55,9 @@ def pack(model: Model, request: ModelRequest) -> Packed:
 
     Cost: loading the original once more, TorchScript twice; a copy of the file in memory.
     """
-    network, asked = model.module.network, request
-    request = _as_file(request)
+    network = model.module.network
+    asked = without_folder(request)
+    request = _as_file(asked)
     if is_named(request.spec):
         return Packed(named.pack(network, model.name), named.SUFFIX, _sidecar(request, request.spec))
     path = Path(request.spec)
@@ -65,8 +67,12 @@ def pack(model: Model, request: ModelRequest) -> Packed:
     # A checkpoint that was loaded over the file is itself a change of the file.
     before = load(replace(request, checkpoint=None)).module.network
     edit = Edit(path.name, state_of(before), state_of(network))
-    complete = with_sidecar(request) if asked is request else request
-    content = _content(sniff(path, request.limits), edit, complete, before)
+    complete = with_config(with_sidecar(request) if request.spec == asked.spec else request, path)
+    kind = sniff(path, request.limits)
+    if kind == "sharded":
+        whole = replace(complete, weights=None)
+        return Packed(named.pack(network, model.name), named.SUFFIX, _sidecar(whole, whole.arch))
+    content = _content(kind, edit, complete, before)
     return Packed(content, path.suffix, _sidecar(complete, complete.arch))
 
 
@@ -77,10 +83,12 @@ def reload_request(request: ModelRequest, path: Path) -> ModelRequest:
         request: the one for the original.
         path: of the new file, its sidecar beside it.
     """
-    request = _as_file(request)
+    request = _as_file(without_folder(request))
     if is_named(request.spec):
         return replace(request, spec=str(path), arch=request.spec, random_weights=False)
     trusted = request.trusted
+    if sniff(Path(request.spec), request.limits) == "sharded":
+        request = replace(request, weights=None)
     if request.trusts(sha256(Path(request.spec))):
         # The same code, and other numbers.
         trusted |= {sha256(path)}
@@ -109,21 +117,37 @@ WRITERS: dict[FileKind, Writer] = {
     "checkpoint": checkpoint.pack,
     "safetensors": safetensors.pack,
 }
+"""Weights in several files become one: `sharded` has no writer of its own."""
 
 
 def _sidecar(request: ModelRequest, arch: str | None) -> str | None:
     """What the request says of a model and its file does not; a factory is code, which only the user may name."""
+    named = arch if arch and ":" not in arch else None
     said: dict[str, Any] = {
         "mean": request.mean and list(request.mean),
         "std": request.std and list(request.std),
         "input_size": request.input_shape and list(request.input_shape),
+        "crop": request.crop_share,
+        "crop_mode": request.crop_mode,
+        "interpolation": request.interpolation,
         "layout": request.layout,
         "classes": request.classes,
         "logits": request.logits,
         "outputs_are": request.outputs_are,
         "label_offset": request.label_offset,
         "class_names": request.class_names and list(request.class_names),
-        "arch": arch if arch and ":" not in arch else None,
+        "weights": request.weights,
+        "arch": named,
+        "model_args": _plain(request.arguments) if named and request.arguments else None,
     }
     values = {key: value for key, value in said.items() if value is not None}
     return yaml.safe_dump(values, sort_keys=False, default_flow_style=False) if values else None
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """YAML has lists, no tuples."""
+
+    def plain(value: Any) -> Any:
+        return [plain(entry) for entry in value] if isinstance(value, tuple) else value
+
+    return {key: plain(value) for key, value in arguments.items()}

@@ -6,11 +6,14 @@ import io
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from ...errors import ModelError
 from ..archives import opened, sha256
-from ..checkpoint import names_in, tensors_in, unpickle
+from ..checkpoint import unpickle
 from ..pickled import module_in
 from ..request import ModelRequest
+from ..weight_sets import choose
 from .edits import Edit, write
 
 ZIP = b"PK"
@@ -25,9 +28,14 @@ def pack(edit: Edit, request: ModelRequest) -> bytes:
     """
     path = Path(request.spec)
     payload = unpickle(path, request.limits, request.trusts(sha256(path)))
-    module = module_in(payload) if request.arch is None else None
-    state = tensors_in(payload if module is None else module, path)
-    write(edit, {own: state[name].detach() for own, name in names_in(state, edit.before).items()})
+    module = module_in(payload, request.weights) if request.arch is None else None
+    found = choose(payload if module is None else module, edit.before, request.weights, path.name)
+    if found is None:
+        what = f"{path.name} holds its weights under other names than the network"
+        raise ModelError(what, "save the network's state_dict() and give that")
+    # Sets with the same values stay the same: a later reader would find two that differ.
+    for fit in (found, *found.twins):
+        write(edit, {own: value.detach() for own, value in fit.state.items() if isinstance(value, Tensor)})
     with opened(path) as file:
         zipped = file.read(len(ZIP)) == ZIP
     buffer = io.BytesIO()

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...errors import ModelError
 from ..archives import opened
-from ..checkpoint import names_in
 from ..request import ModelRequest
+from ..weight_sets import choose
 from .edits import Edit, write
 
 DTYPES = {
@@ -47,7 +48,16 @@ def pack(edit: Edit, request: ModelRequest) -> bytes:
         count = (end - begin) // dtype.itemsize
         return torch.frombuffer(content, dtype=dtype, count=count, offset=start + begin).reshape(entry["shape"])
 
-    places = names_in(header, edit.before)
-    usable = {own for own, name in places.items() if header[name]["dtype"] in DTYPES and 0 not in header[name]["shape"]}
-    write(edit, {own: tensor(places[own]) for own in usable})
+    usable = {name for name, entry in header.items() if entry["dtype"] in DTYPES and 0 not in entry["shape"]}
+    held = {
+        name: tensor(name) if name in usable else torch.empty(entry["shape"], device="meta")
+        for name, entry in header.items()
+    }
+    path = Path(request.spec)
+    found = choose(held, edit.before, request.weights, path.name)
+    if found is None:
+        what = f"{path.name} holds its weights under other names than the network"
+        raise ModelError(what, "save the network's state_dict() and give that")
+    for fit in (found, *found.twins):
+        write(edit, {own: held[name] for own, name in fit.names.items() if name in usable})
     return bytes(content)

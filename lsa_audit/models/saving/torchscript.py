@@ -100,4 +100,4 @@ def _marked_state(archive: Archive, request: ModelRequest, marks: Mapping[str, b
         path = Path(folder) / archive.path.name
         path.write_bytes(rewritten(archive, marks, request.limits, stored=True))
         marked = replace(request, spec=str(path), checkpoint=None, allow_code=trusted)
-        return state_of(torchscript.load(marked).module.network)
+        return state_of(torchscript.as_stored(marked))

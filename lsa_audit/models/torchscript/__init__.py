@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...errors import ModelError
 from ...records import Conversion, ModelSource
 from .. import archives
 from ..assembly import Built, assemble
 from ..base import Model
-from ..outputs import named
 from ..request import ModelRequest
+from .classifier import Classifier
 from .compiler import Library, compile_all
 from .inspection import AGAIN_HINT, inspect, inspect_graphs
 from .objects import Scripted
+from .operations import Place
 from .roles import nodes_of
+from .settling import reference, settled, trains_batch_norms, weight_types
 from .tree import module_types, rebuild, walk
 
 SOURCE: ModelSource = "torchscript"
@@ -38,6 +41,61 @@ def load(request: ModelRequest) -> Model:
     Cost: reading the file; no forward.
     """
     path = Path(request.spec)
+    program = _program(request)
+    network = rebuild(program.script, program.library)
+    notes = list(_notes(program.trained, trains_batch_norms(program.functions)))
+    if program.library.place.widens:
+        network.float()
+        notes.append(f"the file computes in {' and '.join(program.types)}; it is audited in float32")
+    built = Built(
+        network=network,
+        name=path.name,
+        architecture=type(network).__name__,
+        weights="in the file",
+        notes=tuple(notes),
+        conversion=Conversion(
+            file=path.name,
+            sha256=program.sha256,
+            format=f"TorchScript, {_origin(program.functions, network)}",
+            reference="the file's own program in TorchScript",
+        ),
+        reference=reference(program.script),
+        finish=lambda model, images: settled(model, images, program.script, program.functions, program.types),
+    )
+    return assemble(request, SOURCE, built)
+
+
+def as_stored(request: ModelRequest) -> Classifier:
+    """The network of a file with its weights in the types that the file has for them; for looking, not for running.
+
+    Raises: as `load`.
+    """
+    program = _program(request)
+    return rebuild(program.script, program.library)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A file once it was inspected.
+
+    Attributes:
+        script: its outermost module, in eval mode.
+        functions: all functions and methods.
+        library: the same, compiled.
+        trained: whether it was saved in training mode.
+        types: float types of its weights.
+    """
+
+    script: Any
+    functions: list[Any]
+    library: Library
+    sha256: str
+    trained: bool
+    types: tuple[str, ...]
+
+
+def _program(request: ModelRequest) -> _Read:
+    path = Path(request.spec)
     archive = archives.check(path, request.limits)
     digest = archives.sha256(path)
     trusted = request.trusts(digest)
@@ -47,30 +105,10 @@ def load(request: ModelRequest) -> Model:
         inspect_graphs(path.name, functions)
     _check_forward(path.name, script)
     trained = _stop_training(script)
-    library = Library(module_types(script))
+    types = weight_types(script, functions)
+    library = Library(module_types(script), Place(widens=any(kind != "float32" for kind in types)))
     compile_all(library, functions)
-    network = rebuild(script, library)
-    forward = script._get_method("forward")
-
-    def reference(images: Tensor) -> Tensor | dict[str, Tensor]:
-        returned = {name: value.to(images.device) for name, value in named(forward(images.cpu())).items()}
-        return returned.get("", returned)
-
-    built = Built(
-        network=network,
-        name=path.name,
-        architecture=type(network).__name__,
-        weights="in the file",
-        notes=tuple(_notes(trained)),
-        conversion=Conversion(
-            file=path.name,
-            sha256=digest,
-            format=f"TorchScript, {_origin(functions, network)}",
-            reference="the file's own program in TorchScript",
-        ),
-        reference=reference,
-    )
-    return assemble(request, SOURCE, built)
+    return _Read(script, functions, library, digest, trained, types)
 
 
 def _read(path: Path) -> tuple[list[Any], Any]:
@@ -110,8 +148,10 @@ def _stop_training(script: Any) -> bool:
     return bool(training)
 
 
-def _notes(trained: bool) -> Iterator[str]:
-    if trained:
+def _notes(trained: bool, trains: bool) -> Iterator[str]:
+    if trains:
+        yield "batch norms were traced in training mode: an image's logits depend on the other images in its batch"
+    elif trained:
         yield "the file was saved in training mode; it is audited in eval mode"
 
 

@@ -7,19 +7,49 @@ from typing import Any
 
 from torch import Tensor
 
+from ..outputs import plain, rows
+from ..static_batch import in_groups
 from .objects import Scripted
+from .opening import Opening, open_batch
 from .operations import Place
 from .program import Program
 
 
 class Classifier(Scripted):
-    """A Scripted module that tells its programs where they run."""
+    """A Scripted module that tells its programs where they run.
+
+    Attributes:
+        group_size: the only batch size that the programs take; None: any.
+    """
 
     def __init__(self, programs: Mapping[str, Program], place: Place) -> None:
         super().__init__(programs)
         self._place = place
+        self.group_size: int | None = None
 
     def forward(self, images: Tensor) -> Any:
         """images as the file takes them -> what the file returns."""
         self._place.device = images.device
+        return (
+            self._run(images)
+            if self.group_size is None
+            else in_groups(lambda some: plain(self._run(some)), images, self.group_size)
+        )
+
+    def open_batch(self, images: Tensor, size: int) -> bool:
+        """Make programs of one batch size take any; whether that gives the logits that they give in groups.
+
+        Args:
+            images: as the file takes them, [N >= 1, ...].
+        """
+        self._place.device = images.device
+
+        def set_opening(opening: Opening | None) -> None:
+            self._place.opening = opening
+
+        return open_batch(lambda some: rows(self._run(some)), set_opening, images, size)
+
+    def _run(self, images: Tensor) -> Any:
+        if self._place.opening is not None:
+            self._place.opening.begin(images.shape[0])
         return super().forward(images)

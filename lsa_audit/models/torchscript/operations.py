@@ -12,8 +12,12 @@ from torch import Tensor
 from ...errors import ModelError
 from ..checked import CHECKED
 from .language import ON_NUMBERS, ON_TENSORS, ON_VALUES, PRIMITIVES, SCALAR_TYPES, Function
+from .opening import Opening
 from .outer import attention, convolution, encoder_layer, plain_convolution
 
+RESHAPES = ("reshape", "view", "_unsafe_view", "expand")
+WIDENED = (torch.float16, torch.bfloat16, torch.float64)
+FLOAT32 = SCALAR_TYPES.index(torch.float32)
 NUMBERS = (int, float, bool, torch.SymInt, torch.SymFloat)
 
 
@@ -23,9 +27,13 @@ class Place:
 
     Attributes:
         device: of the images of the forward that is under way.
+        opening: for a program of one batch size: what it reshapes to on others.
+        widens: whether everything is computed in float32, in the place of float16, bfloat16 and float64.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    widens: bool = False
+    opening: Opening | None = None
 
 
 def function_of(node: torch._C.Node, place: Place) -> Function:
@@ -64,9 +72,10 @@ def _torch_function(kind: str, schema: str, node: torch._C.Node, place: Place) -
     arguments = operation._schema.arguments
     tensors = tuple(index for index, argument in enumerate(arguments) if str(argument.type) == "Tensor")
     devices = tuple(index for index, argument in enumerate(arguments) if "Device" in str(argument.type))
+    types = tuple(index for index, argument in enumerate(arguments) if argument.name == "dtype")
     checked = CHECKED.get(f"{name}.{overload}", operation) if namespace == "aten" else operation
     call = _by_position(checked, arguments, [_is_default(*pair) for pair in zip(node.inputs(), arguments, strict=True)])
-    return _Operation(name, call, tensors, devices, place)
+    return _Operation(name, call, tensors, devices, types, place)
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ class _Operation:
     call: Function
     tensors: tuple[int, ...]
     devices: tuple[int, ...]
+    types: tuple[int, ...]
     place: Place
 
     def __call__(self, *values: Any) -> Any:
@@ -85,8 +95,15 @@ class _Operation:
                 self.place.device if index in self.devices and value is not None else value
                 for index, value in enumerate(values)
             )
+        if self.place.widens and self.types:
+            values = tuple(_widened(value) if index in self.types else value for index, value in enumerate(values))
         if any(isinstance(values[index], NUMBERS) for index in self.tensors):
             return self._on_numbers(values)
+        if self.place.opening is not None and self.name in RESHAPES:
+            values = (values[0], self.place.opening.sizes(self.name, values[0], values[1]), *values[2:])
+            result = self.call(*values)
+            self.place.opening.seen(values[0], result)
+            return result
         return self.call(*values)
 
     def _on_numbers(self, values: tuple[Any, ...]) -> Any:
@@ -101,6 +118,12 @@ class _Operation:
                 for index, value in enumerate(values)
             )
         )
+
+
+def _widened(dtype: Any) -> Any:
+    """The number of float32 for that of another float type; TorchScript writes types as numbers."""
+    is_type = isinstance(dtype, int) and not isinstance(dtype, bool) and 0 <= dtype < len(SCALAR_TYPES)
+    return FLOAT32 if is_type and SCALAR_TYPES[dtype] in WIDENED else dtype
 
 
 def as_tensor(value: Any, place: Place) -> Tensor:

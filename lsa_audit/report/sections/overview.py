@@ -30,6 +30,8 @@ def notices(record: AuditRecord) -> tuple[Notice, ...]:
         found.append(Notice("The robustness figures are inconclusive, not robust", _causes(record), "bad"))
     if record.labels.source == "self":
         found.append(Notice("The figures are prediction stability, not accuracy", _self_labels(record), "warning"))
+    if record.data.enlarged is not None:
+        found.append(Notice(text.capitalized(text.sentence(record.data.enlarged)), _enlarged(record), "warning"))
     missing = len(selection.skipped(record))
     if missing:
         where = 'Each is listed with its reason under "Not measured".'
@@ -47,6 +49,11 @@ def _causes(record: AuditRecord) -> str:
     if rest:
         parts.append(f"And {rest:,} more in the findings.")
     return " ".join(parts)
+
+
+def _enlarged(record: AuditRecord) -> str:
+    shape = "x".join(str(size) for size in record.model.input_shape)
+    return f"The model takes {shape}. Epsilon counts in pixels of the enlarged images."
 
 
 def _self_labels(record: AuditRecord) -> str:

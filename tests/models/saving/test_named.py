@@ -31,7 +31,10 @@ def test_a_timm_network_with_what_the_user_said_of_it(tmp_path: Path):
     )
     written = changed(request, tmp_path)
     check_same(written, torch.rand(1, 1, 32, 32))
-    assert written.packed.sidecar == "mean:\n- 0.5\nstd:\n- 0.25\narch: resnet10t\n"
+    assert (
+        written.packed.sidecar
+        == "mean:\n- 0.5\nstd:\n- 0.25\narch: resnet10t\nmodel_args:\n  num_classes: 5\n  in_chans: 1\n"
+    )
     assert written.request.arguments == request.arguments
 
 
