@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 # Before torch is imported, and passed on to the processes that tests start: as many workers as cores run side by side,
@@ -20,6 +21,11 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
+    walker = sys.modules.get("lsa_audit.graph.walker")
+    if walker is not None:
+        from .exports import once
+
+        walker.export = once(walker.export)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,7 @@ def test_settings_can_be_trained_and_name_published_rows(experiment):
         (mnist.network, (1, 28, 28), set(mnist.HIDDEN)),
         (moon.network, (2,), {moon.LAYER}),
         (lambda: cifar.vgg19((8, 8, 0, 8)), (3, 32, 32), {"relu1"}),
-        (lambda: cifar.wideresnet(1, 1), (3, 32, 32), {"block0_0.relu2"}),
+        pytest.param(lambda: cifar.wideresnet(1, 1), (3, 32, 32), {"block0_0.relu2"}, marks=pytest.mark.slow),
     ],
     ids=["mnist", "moon", "vgg", "wideresnet"],
 )

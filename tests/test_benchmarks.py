@@ -27,6 +27,7 @@ def run(folder: Path, rounds: int) -> list[dict]:
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("alone")
 def test_ours_and_the_floor_are_compared_where_peers_are_missing(tmp_path):
     first = run(tmp_path, 1)

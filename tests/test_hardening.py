@@ -118,7 +118,14 @@ def test_the_record_holds_the_choice_the_training_and_both_audits(digits):
     assert (record.verdict == "helped") == record.reason.startswith("every attack")
 
 
-@pytest.mark.parametrize("name", ["columns.pt", "columns.pt2", pytest.param("frozen.pt", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "columns.pt",
+        pytest.param("columns.pt2", marks=pytest.mark.slow),
+        pytest.param("frozen.pt", marks=pytest.mark.slow),
+    ],
+)
 def test_a_file_comes_back_in_its_own_format(name, folder, tmp_path):
     recipe = {"bn": "train", "augment": ("flip",)}
     result = hardened(

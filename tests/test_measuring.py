@@ -223,7 +223,7 @@ def test_every_measurement_names_the_attack_that_is_studied():
 # --- what it may cost ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("budget", [8.0, 20.0, 60.0])
+@pytest.mark.parametrize("budget", [8.0, *(pytest.param(value, marks=pytest.mark.slow) for value in (20.0, 60.0))])
 def test_a_budget_is_kept_and_its_intervals_hold_what_the_whole_measurement_finds(exact, budget):
     part = digits(budget=budget).record
     assert part.screening.budget == budget
@@ -273,7 +273,7 @@ def same_but_for_rounding(one: NeuronTable, other: NeuronTable) -> None:
             assert left == pytest.approx(right, rel=1e-3, abs=1e-5)
 
 
-@pytest.mark.parametrize("budget", [None, 20.0])
+@pytest.mark.parametrize("budget", [pytest.param(None, marks=pytest.mark.slow), 20.0])
 def test_the_batch_size_changes_no_figure(budget):
     one, other = (digits(budget=budget, batch_size=size).record for size in (7, 40))
     assert one.screening.pairs_measured == other.screening.pairs_measured

@@ -112,7 +112,7 @@ def test_a_neuron_that_never_changes_is_worth_nothing_where_it_becomes_its_mean(
     assert (drops["mean"].losses, drops["mean"].gains, drops["mean"].neuron_class) == (0, 0, "null")
 
 
-@pytest.mark.parametrize(("asked", "taken"), [(1, 1), (5, 5), (100, 12)])
+@pytest.mark.parametrize(("asked", "taken"), [(1, 1), pytest.param(5, 5, marks=pytest.mark.slow), (100, 12)])
 def test_filters_are_tried_on_as_many_images_as_asked_and_leave_the_weights(asked, taken):
     subject = small()
     before = copy.deepcopy(subject.state_dict())

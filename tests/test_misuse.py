@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
+import itertools
 import random
 from collections.abc import Callable
 
@@ -17,6 +17,8 @@ import lsa_audit
 from lsa_audit import measuring
 from lsa_audit.errors import AuditError
 from lsa_audit.records import AuditRecord
+
+from .thinning import thin
 
 SETTINGS = {"epsilon": [0.1], "attacks": ["fgsm", "pgd"], "noises": [], "neurons": "none", "layers": "none"}
 
@@ -196,7 +198,7 @@ def test_a_frozen_batch_norm_in_a_training_model_stays_as_it_is(images, labels):
     assert record.clean.count == 40
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, contextlib.nullcontext])
+@pytest.mark.parametrize("mode", [pytest.param(torch.no_grad, marks=pytest.mark.slow), torch.inference_mode])
 def test_a_caller_without_gradients_gets_the_same_record(images, labels, mode):
     plain = audited(built(Small), images, labels)
     module = built(Small)
@@ -239,9 +241,12 @@ def test_dropping_patching_and_filtering_leave_no_trace(images, labels, make):
     assert record.filters.samples == 3
 
 
-@pytest.mark.parametrize("make", [Small, Hooked])
-@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
-@pytest.mark.parametrize("where", ["survey", "dropout", "patching", "filters"])
+BREAKS = itertools.product(
+    ("survey", "dropout", "patching", "filters"), (RuntimeError("broken"), KeyboardInterrupt()), (Small, Hooked)
+)
+
+
+@pytest.mark.parametrize(("where", "error", "make"), thin(BREAKS))
 def test_a_probe_that_breaks_off_leaves_no_trace(images, labels, monkeypatch, where, error, make):
     probe = importlib.import_module(f"lsa_audit.probes.{where}")
     judge, calls = probe.verdicts, []

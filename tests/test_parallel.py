@@ -62,6 +62,7 @@ def test_a_job_of_one_process_is_one_alone(monkeypatch):
         assert mine == Ranks()
 
 
+@pytest.mark.slow
 def test_two_processes_meet():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

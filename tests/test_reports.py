@@ -19,7 +19,12 @@ def test_there_are_examples():
     assert len(FOLDERS) >= 3
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+# Drawing a page takes seconds: one of them by default.
+@pytest.mark.parametrize(
+    "folder",
+    [*FOLDERS[:1], *(pytest.param(folder, marks=pytest.mark.slow) for folder in FOLDERS[1:])],
+    ids=lambda folder: folder.name,
+)
 def test_an_example_can_be_read_and_rendered_again(folder):
     record = json_report.read((folder / "record.json").read_text(encoding="utf-8"))
     for name, render in (FORMATS[key] for key in RUN_FILES):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lsa_audit.graph import walker  # noqa: F401 - see tests/conftest.py, which shortens it where it is loaded
 from lsa_audit.report import plots
 
 DRAWN = plots.figures

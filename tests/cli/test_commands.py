@@ -364,7 +364,9 @@ def record_of(*arguments: str) -> dict[str, Any]:
     return json.loads(Path("run/record.json").read_text())
 
 
-@pytest.mark.parametrize(("text", "budget"), [("none", None), ("12", 12.0), ("25/2", 12.5), ("1e3", 1000.0)])
+@pytest.mark.parametrize(
+    ("text", "budget"), [("none", None), ("25/2", 12.5), pytest.param("1e3", 1000.0, marks=pytest.mark.slow)]
+)
 def test_a_budget_is_a_number_of_forwards_or_none(here, text, budget):
     record = record_of("--budget", text, "--probe", "none")
     assert record["settings"]["budget"] == record["screening"]["budget"] == budget
@@ -387,7 +389,13 @@ def test_no_neurons_and_no_probes(here):
     assert record["skipped"] == []
 
 
-@pytest.mark.parametrize("probes", [["--probe", "patching", "--probe", "filters"], ["--probe", "patching, filters"]])
+@pytest.mark.parametrize(
+    "probes",
+    [
+        pytest.param(["--probe", "patching", "--probe", "filters"], marks=pytest.mark.slow),
+        ["--probe", "patching, filters"],
+    ],
+)
 def test_both_probes_run(here, probes):
     (here / "few.yaml").write_text("filter_samples: 3\n")
     command = [*INSIDE, "--profile", "few.yaml", "--neurons", "none", "--layers", "linear"]

@@ -67,6 +67,7 @@ def test_a_walk_sees_every_layer_of_the_files(shared):
     }
 
 
+@pytest.mark.slow
 def test_the_black_box_shows_the_same_layers(shared, monkeypatch):
     pytest.importorskip("onnxruntime")
     from lsa_audit.models import onnx

@@ -20,6 +20,7 @@ from lsa_audit.harden.training.lad import Form, Lad, Scale, hidden_states
 from lsa_audit.harden.training.objectives import CrossEntropy
 from lsa_audit.harden.training.step import Step
 
+from ...thinning import thin
 from .networks import trainee
 
 
@@ -154,8 +155,10 @@ class Tokens(nn.Module):
         return self.head(flat.reshape(4, -1, 6).mean(0))
 
 
-@pytest.mark.parametrize("kind", [Residual, Untraceable, Tokens])
-@pytest.mark.parametrize("scale", ["relative", "raw"])
+@pytest.mark.parametrize(
+    ("kind", "scale"),
+    thin([(kind, scale) for kind in (Residual, Untraceable, Tokens) for scale in ("relative", "raw")]),
+)
 def test_an_image_is_moved_the_same_alone_and_among_others(kind: type[nn.Module], scale: Scale) -> None:
     torch.manual_seed(3)
     subject, images = trainee(kind(), (1, 4, 4)), torch.rand(2, 1, 4, 4)
@@ -228,6 +231,7 @@ def trained(regularizer: Regularizer) -> list[Tensor]:
     return [value.detach().clone() for value in subject.module.state_dict().values()]
 
 
+@pytest.mark.slow
 def test_without_weight_or_step_the_training_is_that_of_the_base_bit_for_bit() -> None:
     states = ("relu", "relu_2", "relu_3")
     plain = trained(Nothing())
@@ -244,6 +248,7 @@ def test_frozen_first_layers_are_moved_as_well() -> None:
     assert moved[0].tolist() == pytest.approx((1 / 4, -1 / 4))
 
 
+@pytest.mark.slow
 def test_hidden_states_of_a_residual_network() -> None:
     graph = trainee(torchvision.models.resnet18(num_classes=4), (3, 32, 32)).graph
     blocks = [f"layer{stage}.{block}.{relu}" for stage in "1234" for block in "01" for relu in ("relu", "relu_2")]

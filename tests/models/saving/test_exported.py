@@ -10,6 +10,7 @@ from lsa_audit.errors import ModelError
 from lsa_audit.models import ModelRequest, load
 from lsa_audit.models.saving import pack
 
+from ...thinning import thin
 from ..exported.files import Recurrent, Residual, Tokens, edited, images_of, randomised, save, save_old
 from .files import changed, check_differs, check_same, scale, write
 
@@ -22,8 +23,9 @@ def check_export(path: Path, images: Tensor, expected: Tensor) -> None:
         torch.testing.assert_close(torch.export.load(path).module()(images), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [Residual, Tokens, Recurrent])
-@pytest.mark.parametrize("batch", [None, 2])
+@pytest.mark.parametrize(
+    ("kind", "batch"), thin([(kind, batch) for kind in (Residual, Tokens, Recurrent) for batch in (None, 2)])
+)
 def test_every_weight_comes_back(kind: type[nn.Module], batch: int | None, tmp_path: Path):
     request = ModelRequest(str(save(randomised(kind()), tmp_path / "model.pt2", batch)))
     images = images_of(2)
