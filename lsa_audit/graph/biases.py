@@ -28,11 +28,29 @@ def join_biases(graph: fx.Graph) -> None:
     """
     fixed = _independent(graph)
     for node in list(graph.nodes):
+        if operation(node) == "addmm":
+            _as_linear(graph, node, fixed)
+    for node in list(graph.nodes):
         if operation(node) in PRODUCTS and _weight(node, fixed) is not None:
             values = _added(node)
             bias = None if values is None else _bias(values, fixed)
             if values is not None and bias is not None:
                 _join(graph, node, values, bias)
+
+
+def _as_linear(graph: fx.Graph, node: fx.Node, fixed: set[fx.Node]) -> None:
+    """A sum of a bias and a product with a weight, written as one operation."""
+    bias, values, weight = node.args[:3]
+    if not isinstance(bias, fx.Node) or not isinstance(values, fx.Node) or not isinstance(weight, fx.Node):
+        return
+    plain = not node.kwargs and len(node.args) == 3 and values not in fixed and {bias, weight} <= fixed
+    if not plain or _shape(bias) != _shape(weight)[1:]:
+        return
+    with graph.inserting_before(node):
+        joined = graph.call_function(torch.ops.aten.linear.default, (values, _turned(graph, weight), bias))
+    joined.meta = dict(node.meta)
+    node.replace_all_uses_with(joined)
+    graph.erase_node(node)
 
 
 def _independent(graph: fx.Graph) -> set[fx.Node]:
