@@ -15,7 +15,7 @@ from .errors import ProfileError, UsageError
 from .gates import MOST_GATES, Gate, GateMapping, Waiver
 from .limits import Count, Limits
 from .plain_yaml import PlainYamlError, read_mapping
-from .records import InputLayout, Norm
+from .records import ChannelOrder, InputLayout, Norm
 from .units import parse_epsilon
 
 Measure = Literal["relative-error", "l2", "cosine", "linf", "batch-relative-error"]
@@ -74,6 +74,7 @@ class Profile(_Settings):
     std: tuple[float, ...] | None = Field(default=None, min_length=1)
     input_size: str | None = Field(default=None, pattern=r"^\d+(x\d+){0,2}$", description="CxHxW")
     layout: InputLayout | None = Field(default=None, description="how the network wants an image")
+    channel_order: ChannelOrder | None = Field(default=None, description="of the network's channels; null: rgb")
     classes: int | None = Field(default=None, ge=2, description="that the model must have")
     allow_code: bool = False
     trusted: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(

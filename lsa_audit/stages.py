@@ -140,7 +140,14 @@ def load_model(subject: Subject, profile: Profile) -> Model:
     if isinstance(subject, Model):
         return subject
     if isinstance(subject, nn.Module):
-        return models.from_module(subject, mean=profile.mean, std=profile.std, input_shape=_input_shape(profile))
+        return models.from_module(
+            subject,
+            mean=profile.mean,
+            std=profile.std,
+            input_shape=_input_shape(profile),
+            layout=profile.layout,
+            channel_order=profile.channel_order,
+        )
     return models.load(model_request(subject, profile))
 
 
@@ -156,6 +163,7 @@ def model_request(subject: str, profile: Profile) -> ModelRequest:
         std=profile.std,
         input_shape=_input_shape(profile),
         layout=profile.layout,
+        channel_order=profile.channel_order,
         classes=profile.classes,
         limits=profile.limits,
         allow_code=profile.allow_code,

@@ -73,7 +73,7 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
 
 
 def _provenance(request: ModelRequest, built: Built) -> dict[str, str]:
-    said = {"input size": "input_shape", "layout": "layout", "classes": "classes"}
+    said = {"input size": "input_shape", "layout": "layout", "channel order": "channel_order", "classes": "classes"}
     given = {what: request.origin(name) for what, name in said.items() if getattr(request, name) is not None}
     known = {"input size": built.metadata.source} if built.metadata.input_shape else {}
     return {**known, **built.provenance, **given}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..records import Conversion, InputLayout, ModelInfo, ModelSource
+from ..records import ChannelOrder, Conversion, InputLayout, ModelInfo, ModelSource
 from .parity import PARITY_TOLERANCE, relative_difference
 
 
@@ -27,6 +27,7 @@ class Preprocessing:
         crop_share: share of the short side that evaluation keeps (timm's crop_pct).
         layout: how the network wants one image, `nchw`, `nhwc` or `flat`; `input_shape` is (C, H, W) all the same.
         network_shape: of one image as the network takes it, e.g. (784, 1); None follows from `layout`.
+        channel_order: of the network's three channels; `mean` and `std` are in that order.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -38,6 +39,7 @@ class Preprocessing:
     crop_share: float = 1.0
     layout: InputLayout = "nchw"
     network_shape: tuple[int, ...] | None = None
+    channel_order: ChannelOrder = "rgb"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class PixelModel(nn.Module):
         self.register_buffer("mean", torch.tensor(preprocessing.mean), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std), persistent=False)
         self.layout = preprocessing.layout
+        self.channel_order = preprocessing.channel_order
         self.network_shape = preprocessing.network_shape
         self.binary = False
 
@@ -114,6 +117,8 @@ class PixelModel(nn.Module):
     def prepare(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] or [N, F] in [0, 1] -> what the network takes."""
         shape = (1, -1) + (1,) * (images.dim() - 2)
+        if self.channel_order == "bgr":
+            images = images.flip(1)
         prepared = (images - self.mean.view(shape)) / self.std.view(shape)
         if self.layout == "nhwc":
             prepared = prepared.permute(0, 2, 3, 1)
@@ -275,6 +280,7 @@ def describe(model: Model) -> ModelInfo:
         std=model.preprocessing.std,
         normalization_source=model.preprocessing.source,
         input_layout=model.preprocessing.layout,
+        channel_order=model.preprocessing.channel_order,
         provenance=dict(model.provenance),
         conversion=model.conversion,
         notes=model.notes,

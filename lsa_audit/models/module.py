@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..errors import ModelError
+from ..records import ChannelOrder, InputLayout
 from .base import Model, PixelModel
 from .preprocessing import of_module, settle
 from .request import ModelRequest
@@ -17,6 +18,8 @@ def from_module(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     input_shape: tuple[int, ...] | None = None,
+    layout: InputLayout | None = None,
+    channel_order: ChannelOrder | None = None,
 ) -> Model:
     """The Model around the caller's own network, which is neither copied nor changed.
 
@@ -28,6 +31,7 @@ def from_module(
         mean, std: per channel or one number for all, on pixels in [0, 1]; None takes the network's `pretrained_cfg` or
             `default_cfg`, else the pixels go in unchanged.
         input_shape: (C, H, W) or (F,); None leaves it to the data.
+        layout, channel_order: how the network wants an image; None: NCHW, RGB.
 
     Raises:
         ModelError: not an nn.Module.
@@ -36,7 +40,10 @@ def from_module(
     if not isinstance(network, nn.Module):
         raise ModelError(f"the model is a {type(network).__name__}, not an nn.Module", "give a module or a name")
     label = name or type(network).__name__
-    request = ModelRequest(spec=label, mean=mean, std=std, input_shape=input_shape)
+    given = {"input size": input_shape, "layout": layout, "channel order": channel_order}
+    request = ModelRequest(
+        spec=label, mean=mean, std=std, input_shape=input_shape, layout=layout, channel_order=channel_order
+    )
     preprocessing = settle(request, of_module(network), network)
     return Model(
         name=label,
@@ -45,4 +52,5 @@ def from_module(
         weights="as given in memory",
         module=PixelModel(network, preprocessing),
         preprocessing=preprocessing,
+        provenance={what: "given by the user" for what, value in given.items() if value is not None},
     )

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import ModelError, UsageError
+from ..records import InputLayout
 from .base import Preprocessing
 from .request import ModelRequest
 
@@ -83,11 +84,22 @@ def settle(request: ModelRequest, metadata: Preprocessing, network: nn.Module) -
         source=_source(request, metadata),
         input_shape=metadata.input_shape if request.input_shape is None else tuple(request.input_shape),
         channels=first_channels(network) or metadata.channels,
+        layout=_layout(request, metadata),
+        channel_order=request.channel_order or metadata.channel_order,
     )
+    channels = settled.input_shape[0] if settled.input_shape else settled.channels
+    if settled.channel_order == "bgr" and channels not in (None, 3):
+        raise UsageError(f"--channel-order bgr is for three channels, and the model takes {channels}", "leave it out")
     _check_shape(settled.input_shape)
     _check_values(settled)
     _check_lengths(settled)
     return settled
+
+
+def _layout(request: ModelRequest, metadata: Preprocessing) -> InputLayout:
+    """What the request says, unless the file has told the loader more than that."""
+    told = metadata.layout != Preprocessing.layout or metadata.network_shape is not None
+    return metadata.layout if told or request.layout is None else request.layout
 
 
 def _source(request: ModelRequest, metadata: Preprocessing) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..limits import Limits
-from ..records import InputLayout
+from ..records import ChannelOrder, InputLayout
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class ModelRequest:
         mean, std: per channel or one number for all, on pixels in [0, 1]; None takes the model's own.
         input_shape: (C, H, W) or (F,); None takes the model's own.
         layout: how the network wants an image; None takes the file's own.
+        channel_order: in which the network wants the channels; None is RGB.
         classes: that the model must have; None accepts what it has.
         class_names: of the model, in its order, where a sidecar says them.
         limits: on the size of model files.
@@ -42,6 +43,7 @@ class ModelRequest:
     std: tuple[float, ...] | None = None
     input_shape: tuple[int, ...] | None = None
     layout: InputLayout | None = None
+    channel_order: ChannelOrder | None = None
     classes: int | None = None
     class_names: tuple[str, ...] | None = None
     limits: Limits = field(default_factory=Limits)

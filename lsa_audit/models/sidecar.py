@@ -9,20 +9,20 @@ from typing import Any, TypeVar, get_args
 
 from ..errors import ModelError
 from ..plain_yaml import PlainYamlError, read_mapping
-from ..records import InputLayout
+from ..records import ChannelOrder, InputLayout
 from .request import ModelRequest
 
 Number = TypeVar("Number", int, float)
 
-KEYS = "mean, std, input_size, layout, classes, class_names, arch"
+KEYS = "mean, std, input_size, layout, channel_order, classes, class_names, arch"
 
 
 def with_sidecar(request: ModelRequest) -> ModelRequest:
     """The request, completed by the sidecar of its model file where that exists; what the user says goes before it.
 
-    Keys of the sidecar: `mean` and `std` (a number or a list), `input_size` ("CxHxW" or a list), `layout`, `classes`,
-    `class_names` (a list, in the model's order), `arch` (a timm name; a factory is code and only the user may name
-    one).
+    Keys of the sidecar: `mean` and `std` (a number or a list), `input_size` ("CxHxW" or a list), `layout`,
+    `channel_order`, `classes`, `class_names` (a list, in the model's order), `arch` (a timm name; a factory is code and
+    only the user may name one).
 
     Raises:
         ModelError: the sidecar is not a plain mapping, or holds an unknown key or a wrong value.
@@ -61,6 +61,12 @@ def _layout(value: Any) -> str:
     return str(value)
 
 
+def _channel_order(value: Any) -> str:
+    if value not in get_args(ChannelOrder):
+        raise ValueError
+    return str(value)
+
+
 def _classes(value: Any) -> int:
     if (count := _plain(int, value)) < 2:
         raise ValueError
@@ -89,6 +95,7 @@ def _plain(kind: type[Number], value: Any) -> Number:
 
 def _form(key: str) -> str:
     forms = {"input_size": "write CxHxW, e.g. 3x32x32", "layout": "write nchw, nhwc or flat", "arch": "a timm name"}
+    forms["channel_order"] = "write rgb or bgr"
     forms["class_names"] = "write a list of different names, in quotes where they are numbers"
     return forms.get(key, "write a number, or a list of numbers")
 
@@ -98,6 +105,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "std": _numbers,
     "input_size": _shape,
     "layout": _layout,
+    "channel_order": _channel_order,
     "classes": _classes,
     "class_names": _names,
     "arch": _arch,

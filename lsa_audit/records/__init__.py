@@ -34,14 +34,17 @@ from .layers import (
 )
 from .neurons import Correlation, DropEffect, Neuron, NeuronClass, NeuronTable, Screening
 from .patching import PatchedGroup, PatchedLayer, PatchedNeurons, Patching
-from .subject import Conversion, DataInfo, InputLayout, LabelInfo, LabelSource, ModelInfo, ModelSource
+from .plausibility import Alternative, Plausibility
+from .subject import ChannelOrder, Conversion, DataInfo, InputLayout, LabelInfo, LabelSource, ModelInfo, ModelSource
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Alternative",
     "AttackResult",
     "AttackSigns",
     "AttackStage",
     "AuditRecord",
+    "ChannelOrder",
     "ClassScore",
     "Comparison",
     "Conversion",
@@ -78,6 +81,7 @@ __all__ = [
     "PatchedNeurons",
     "Patching",
     "Perturbation",
+    "Plausibility",
     "Record",
     "Screening",
     "Skipped",
@@ -143,6 +147,9 @@ class AuditRecord(Record):
     attacks: tuple[AttackResult, ...]
     sweeps: tuple[Sweep, ...] = ()
     health: ModelHealth | None = None
+    plausibility: Plausibility | None = Field(
+        default=None, description="other readings of images and labels; None: not tried, or the labels are the model's"
+    )
     graph: GraphInfo
     sustainability: tuple[Sustainability, ...]
     neurons: tuple[NeuronTable, ...]

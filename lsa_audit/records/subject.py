@@ -11,6 +11,7 @@ from .base import Record
 LabelSource = Literal["dataset", "self"]
 ModelSource = Literal["builtin", "timm", "factory", "module", "torchscript", "exported", "onnx"]
 InputLayout = Literal["nchw", "nhwc", "flat"]
+ChannelOrder = Literal["rgb", "bgr"]
 
 
 class Conversion(Record):
@@ -49,6 +50,7 @@ class ModelInfo(Record):
     std: tuple[float, ...]
     normalization_source: str
     input_layout: InputLayout = "nchw"
+    channel_order: ChannelOrder = "rgb"
     provenance: dict[str, str] = Field(
         default_factory=dict, description="where input size, layout and class count came from, in words"
     )

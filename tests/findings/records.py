@@ -6,6 +6,7 @@ from typing import Any
 
 from lsa_audit.findings import RULES
 from lsa_audit.records import (
+    Alternative,
     AttackResult,
     AttackSigns,
     AttackStage,
@@ -56,6 +57,21 @@ def health(**changes: Any) -> ModelHealth:
     trial = UnboundedTrial(perturbation="pgd, 20 steps, epsilon 1", images=32, fooled=32)
     usual = {"outputs": "logits", "saturated": 0, "repeat_difference": 0.0, "training_layers": (), "unbounded": trial}
     return ModelHealth(**{**usual, **changes})
+
+
+def alternative(before: int, after: int, p_value: float = 1e-6, **changes: Any) -> Alternative:
+    """A change of the normalisation on all 200 images."""
+    usual = {
+        "reading": "normalisation",
+        "change": "mean and standard deviation of ImageNet",
+        "options": "--mean .485,.456,.406 --std .229,.224,.225",
+        "before": estimate(before, IMAGES),
+        "after": estimate(after, IMAGES),
+        "gained": max(0, after - before),
+        "lost": max(0, before - after),
+        "p_value": p_value,
+    }
+    return Alternative(**{**usual, **changes})
 
 
 def pair(

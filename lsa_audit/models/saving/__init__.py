@@ -118,6 +118,7 @@ def _sidecar(request: ModelRequest, arch: str | None) -> str | None:
         "std": request.std and list(request.std),
         "input_size": request.input_shape and list(request.input_shape),
         "layout": request.layout,
+        "channel_order": request.channel_order,
         "classes": request.classes,
         "class_names": request.class_names and list(request.class_names),
         "arch": arch if arch and ":" not in arch else None,

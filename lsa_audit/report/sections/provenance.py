@@ -56,6 +56,7 @@ def _model(record: AuditRecord) -> tuple[tuple[str, str], ...]:
         ("normalisation std", _channels(model.std)),
         ("normalisation from", text.sentence(model.normalization_source)),
         ("input laid out as", "one flat vector" if model.input_layout == "flat" else model.input_layout.upper()),
+        *((("channels in the order", model.channel_order.upper()),) if model.channel_order != "rgb" else ()),
         *((f"{what} from", text.sentence(source)) for what, source in sorted(model.provenance.items())),
         *(_conversion(model.conversion) if model.conversion else ()),
         *(("note", text.sentence(note)) for note in model.notes),
