@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from . import __version__
+from . import __version__, plausibility
 from .attacks import ATTACKS
 from .clock import Clock
 from .data.base import Dataset, digests, remarks
@@ -198,6 +198,8 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
             clock.enter("health")
             progress.stage("attack health", 0)
             model_health = examine(scene, logits, verdicts, profile.seed, given_in_training)
+            attacks = tuple(verdicts[entry.id].result(right, profile.seed) for entry in planned)
+            plausible = plausibility.examine(scene, label_info, predictions, attacks, len(measured))
 
             clock.enter("analyse")
             progress.stage("analyse", 0)
@@ -211,9 +213,10 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
                 settings={**profile.model_dump(mode="json"), "batch_size": batch_size},
                 environment=place.environment(profile.precision),
                 clean=clean,
-                attacks=tuple(verdicts[entry.id].result(right, profile.seed) for entry in planned),
+                attacks=attacks,
                 sweeps=tuple(sweep for sweep, _ in swept.values()),
                 health=model_health,
+                plausibility=plausible,
                 graph=graph.info,
                 sustainability=sustainability,
                 neurons=parts.tables,

@@ -16,7 +16,7 @@ from .errors import ProfileError, UnsafeError, UsageError
 from .gates import MOST_GATES, Gate, GateMapping, Waiver
 from .limits import Count, Limits
 from .plain_yaml import PlainYamlError, read_mapping
-from .records import InputLayout, Interpolation, Norm
+from .records import ChannelOrder, InputLayout, Interpolation, Norm
 from .units import parse_epsilon
 
 Measure = Literal["relative-error", "l2", "cosine", "linf", "batch-relative-error"]
@@ -93,6 +93,7 @@ class Profile(_Settings):
     crop: float | None = Field(default=None, gt=0, le=1, description="share of a photo's short side that is kept")
     interpolation: Interpolation | None = Field(default=None, description="with which images are resized")
     layout: InputLayout | None = Field(default=None, description="how the network wants an image")
+    channel_order: ChannelOrder | None = Field(default=None, description="of the network's channels; null: rgb")
     classes: int | None = Field(default=None, ge=2, description="that the model must have")
     logits: str | None = Field(default=None, min_length=1, description="name or index of the output with the logits")
     outputs_are: Literal["logits", "probabilities"] | None = Field(

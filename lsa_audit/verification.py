@@ -48,6 +48,7 @@ COMPARED: dict[str, str] = {
     "architecture": "its architecture",
     "input_shape": "its input shape",
     "input_layout": "its input layout",
+    "channel_order": "its order of channels",
     "classes": "its number of classes",
     "mean": "its mean",
     "std": "its standard deviation",

@@ -63,6 +63,12 @@ Interpolation = Annotated[
 Layout = Annotated[
     str | None, typer.Option(metavar="nchw|nhwc|flat", help="How the network wants an image.", rich_help_panel=MODEL)
 ]
+ChannelOrder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="rgb|bgr", help="Order of the network's channels, also of --mean, --std.", rich_help_panel=MODEL
+    ),
+]
 Classes = Annotated[int | None, typer.Option(help="Classes that the model must have.", rich_help_panel=MODEL)]
 Logits = Annotated[
     str | None,

@@ -13,6 +13,7 @@ from . import (
     gradients,
     labels,
     outputs,
+    plausibility,
     progress,
     scope,
     single_step,
@@ -50,6 +51,7 @@ HEALTH_RULES: dict[str, Rule] = {
 
 RESULT_RULES: dict[str, Rule] = {
     "clean-accuracy": clean_accuracy.find,
+    "plausibility": plausibility.find,
     "labels": labels.find,
     "vulnerable-layers": vulnerable_layers.find,
     "fragile-neurons": fragile_neurons.find,

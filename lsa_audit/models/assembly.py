@@ -92,6 +92,7 @@ def _provenance(request: ModelRequest, built: Built) -> dict[str, str]:
     said = {
         "input size": "input_shape",
         "layout": "layout",
+        "channel order": "channel_order",
         "classes": "classes",
         "architecture": "arch",
         "crop": "crop_share",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import AuditError, ModelError
-from ..records import Conversion, InputLayout, ModelInfo, ModelSource, OutputInfo
+from ..records import ChannelOrder, Conversion, InputLayout, ModelInfo, ModelSource, OutputInfo
 from .deciding import NOTHING_KNOWN, Asked, settle
 from .failures import mark
 from .finite import check_finite
@@ -35,6 +35,7 @@ class Preprocessing:
         crop_mode: timm's: `center`; `squash` resizes both sides before the crop.
         layout: how the network wants one image, `nchw`, `nhwc` or `flat`; `input_shape` is (C, H, W) all the same.
         network_shape: of one image as the network takes it, e.g. (784, 1); None follows from `layout`.
+        channel_order: of the network's three channels; `mean` and `std` are in that order.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -47,6 +48,7 @@ class Preprocessing:
     crop_mode: str = "center"
     layout: InputLayout = "nchw"
     network_shape: tuple[int, ...] | None = None
+    channel_order: ChannelOrder = "rgb"
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class PixelModel(nn.Module):
         self.register_buffer("mean", torch.tensor(preprocessing.mean), persistent=False)
         self.register_buffer("std", torch.tensor(preprocessing.std), persistent=False)
         self.layout = preprocessing.layout
+        self.channel_order = preprocessing.channel_order
         self.network_shape = preprocessing.network_shape
         self.head = Head()
         self.pins: tuple[Pin, ...] = ()
@@ -140,6 +143,8 @@ class PixelModel(nn.Module):
     def prepare(self, images: Tensor) -> Tensor:
         """images [N, C, H, W] or [N, F] in [0, 1] -> what the network takes."""
         shape = (1, -1) + (1,) * (images.dim() - 2)
+        if self.channel_order == "bgr":
+            images = images.flip(1)
         prepared = (images - self.mean.view(shape)) / self.std.view(shape)
         if self.layout == "nhwc":
             prepared = prepared.permute(0, 2, 3, 1)
@@ -339,6 +344,7 @@ def describe(model: Model) -> ModelInfo:
         input_layout=model.preprocessing.layout,
         crop_share=model.preprocessing.crop_share,
         interpolation=model.preprocessing.interpolation,
+        channel_order=model.preprocessing.channel_order,
         provenance=dict(model.provenance),
         conversion=model.conversion,
         outputs=model.outputs,

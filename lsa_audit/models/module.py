@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..errors import ModelError
+from ..records import ChannelOrder, InputLayout
 from .base import Model, PixelModel
 from .deciding import Asked, OutputsAre
 from .preprocessing import of_module, settle
@@ -22,6 +23,8 @@ def from_module(
     outputs_are: OutputsAre | None = None,
     crop_share: float | None = None,
     interpolation: str | None = None,
+    layout: InputLayout | None = None,
+    channel_order: ChannelOrder | None = None,
 ) -> Model:
     """The Model around the caller's own network, which is neither copied nor changed.
 
@@ -35,6 +38,7 @@ def from_module(
         input_shape: (C, H, W) or (F,); None leaves it to the data.
         logits, outputs_are: see `ModelRequest`.
         crop_share, interpolation: of photos that are resized; None takes the network's own, as for mean and std.
+        layout, channel_order: how the network wants an image; None: NCHW, RGB.
 
     Raises:
         ModelError: not an nn.Module.
@@ -43,8 +47,16 @@ def from_module(
     if not isinstance(network, nn.Module):
         raise ModelError(f"the model is a {type(network).__name__}, not an nn.Module", "give a module or a name")
     label = name or type(network).__name__
+    given = {"input size": input_shape, "layout": layout, "channel order": channel_order}
     request = ModelRequest(
-        spec=label, mean=mean, std=std, input_shape=input_shape, crop_share=crop_share, interpolation=interpolation
+        spec=label,
+        mean=mean,
+        std=std,
+        input_shape=input_shape,
+        layout=layout,
+        channel_order=channel_order,
+        crop_share=crop_share,
+        interpolation=interpolation,
     )
     preprocessing = settle(request, of_module(network), network)
     return Model(
@@ -55,4 +67,5 @@ def from_module(
         module=PixelModel(network, preprocessing),
         preprocessing=preprocessing,
         asked=Asked(logits=logits, outputs_are=outputs_are),
+        provenance={what: "given by the user" for what, value in given.items() if value is not None},
     )

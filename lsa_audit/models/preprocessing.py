@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import ModelError, UsageError
+from ..records import InputLayout
 from .base import Preprocessing
 from .request import ModelRequest
 
@@ -87,7 +88,12 @@ def settle(request: ModelRequest, metadata: Preprocessing, network: nn.Module) -
         interpolation=request.interpolation or metadata.interpolation,
         crop_share=metadata.crop_share if request.crop_share is None else request.crop_share,
         crop_mode=request.crop_mode or metadata.crop_mode,
+        layout=_layout(request, metadata),
+        channel_order=request.channel_order or metadata.channel_order,
     )
+    channels = settled.input_shape[0] if settled.input_shape else settled.channels
+    if settled.channel_order == "bgr" and channels not in (None, 3):
+        raise UsageError(f"--channel-order bgr is for three channels, and the model takes {channels}", "leave it out")
     _check_shape(settled.input_shape)
     if not 0 < settled.crop_share <= 1:
         raise UsageError(
@@ -96,6 +102,12 @@ def settle(request: ModelRequest, metadata: Preprocessing, network: nn.Module) -
     _check_values(settled)
     _check_lengths(settled)
     return settled
+
+
+def _layout(request: ModelRequest, metadata: Preprocessing) -> InputLayout:
+    """What the request says, unless the file has told the loader more than that."""
+    told = metadata.layout != Preprocessing.layout or metadata.network_shape is not None
+    return metadata.layout if told or request.layout is None else request.layout
 
 
 def _source(request: ModelRequest, metadata: Preprocessing) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..limits import Limits
-from ..records import InputLayout
+from ..records import ChannelOrder, InputLayout
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class ModelRequest:
         interpolation: with which images are resized; None takes the model's own.
         crop_mode: timm's, `center` or `squash`; None takes the model's own.
         layout: how the network wants an image; None takes the file's own.
+        channel_order: in which the network wants the channels; None is RGB.
         classes: that the model must have; None accepts what it has.
         logits: name, or index counted from 0, of the output that holds the logits; None finds it.
         outputs_are: `logits` or `probabilities`, where nothing else tells; None finds it.
@@ -55,6 +56,7 @@ class ModelRequest:
     interpolation: str | None = None
     crop_mode: str | None = None
     layout: InputLayout | None = None
+    channel_order: ChannelOrder | None = None
     classes: int | None = None
     logits: str | None = None
     outputs_are: Literal["logits", "probabilities"] | None = None

@@ -9,14 +9,14 @@ from typing import Any, TypeVar, get_args
 
 from ..errors import ModelError
 from ..plain_yaml import PlainYamlError, read_mapping
-from ..records import InputLayout, Interpolation
+from ..records import ChannelOrder, InputLayout, Interpolation
 from .request import ModelRequest
 
 Number = TypeVar("Number", int, float)
 
 KEYS = (
-    "mean, std, input_size, crop, crop_mode, interpolation, layout, classes, class_names, logits, outputs_are, "
-    "label_offset, weights, arch, model_args"
+    "mean, std, input_size, crop, crop_mode, interpolation, layout, channel_order, classes, class_names, "
+    "logits, outputs_are, label_offset, weights, arch, model_args"
 )
 FIELDS = {"input_size": "input_shape", "crop": "crop_share", "model_args": "arguments"}
 CROP_MODES = ("center", "squash")
@@ -30,9 +30,10 @@ def with_sidecar(request: ModelRequest) -> ModelRequest:
     """The request, completed by the sidecar of its model file where that exists; what the user says goes before it.
 
     Keys of the sidecar: `mean` and `std` (a number or a list), `input_size` ("CxHxW" or a list), `crop` (the share of a
-    photo that is kept), `interpolation`, `layout`, `classes`, `class_names` (a list, in the model's order), `logits`
-    (name or index of an output), `outputs_are` (logits or probabilities), `label_offset`, `weights` (ema, raw or a
-    name), `arch` (a timm name; a factory is code and only the user may name one), `model_args` (plain values for timm).
+    photo that is kept), `interpolation`, `layout`, `channel_order`, `classes`, `class_names` (a list, in the model's
+    order), `logits` (name or index of an output), `outputs_are` (logits or probabilities), `label_offset`, `weights`
+    (ema, raw or a name), `arch` (a timm name; a factory is code and only the user may name one), `model_args` (plain
+    values for timm).
 
     Raises:
         ModelError: the sidecar is not a plain mapping, or holds an unknown key or a wrong value.
@@ -104,6 +105,12 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 def _layout(value: Any) -> str:
     if value not in get_args(InputLayout):
+        raise ValueError
+    return str(value)
+
+
+def _channel_order(value: Any) -> str:
+    if value not in get_args(ChannelOrder):
         raise ValueError
     return str(value)
 
@@ -198,6 +205,7 @@ def _form(key: str) -> str:
         "crop_mode": f"write {', '.join(CROP_MODES)}",
         "interpolation": f"write one of {', '.join(get_args(Interpolation))}",
         "layout": "write nchw, nhwc or flat",
+        "channel_order": "write rgb or bgr",
         "class_names": "write a list of different names, in quotes where they are numbers",
         "logits": "write the name or index of an output",
         "outputs_are": "write logits or probabilities",
@@ -217,6 +225,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "crop_mode": crop_mode,
     "interpolation": interpolation,
     "layout": _layout,
+    "channel_order": _channel_order,
     "classes": _classes,
     "logits": _output,
     "outputs_are": _outputs_are,

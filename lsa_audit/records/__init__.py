@@ -47,7 +47,9 @@ from .neurons import (
     Screening,
 )
 from .patching import PatchedGroup, PatchedLayer, PatchedNeurons, Patching
+from .plausibility import Alternative, Plausibility
 from .subject import (
+    ChannelOrder,
     Conversion,
     DataInfo,
     DecidedBy,
@@ -64,10 +66,12 @@ from .subject import (
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Alternative",
     "AttackResult",
     "AttackSigns",
     "AttackStage",
     "AuditRecord",
+    "ChannelOrder",
     "Check",
     "ClassScore",
     "Comparison",
@@ -114,6 +118,7 @@ __all__ = [
     "PatchedNeurons",
     "Patching",
     "Perturbation",
+    "Plausibility",
     "Record",
     "Screening",
     "Skipped",
@@ -166,6 +171,9 @@ class AuditRecord(Record):
     attacks: tuple[AttackResult, ...]
     sweeps: tuple[Sweep, ...] = ()
     health: ModelHealth | None = None
+    plausibility: Plausibility | None = Field(
+        default=None, description="other readings of images and labels; None: not tried, or the labels are the model's"
+    )
     graph: GraphInfo
     sustainability: tuple[Sustainability, ...]
     neurons: tuple[NeuronTable, ...]

@@ -11,6 +11,7 @@ from .base import Record
 LabelSource = Literal["dataset", "self"]
 ModelSource = Literal["builtin", "timm", "factory", "module", "torchscript", "exported", "onnx"]
 InputLayout = Literal["nchw", "nhwc", "flat"]
+ChannelOrder = Literal["rgb", "bgr"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 
 
@@ -139,6 +140,7 @@ class ModelInfo(Record):
     input_layout: InputLayout = "nchw"
     crop_share: float | None = Field(default=None, description="share of a photo's short side that is kept")
     interpolation: str | None = Field(default=None, description="with which images are resized")
+    channel_order: ChannelOrder = "rgb"
     provenance: dict[str, str] = Field(
         default_factory=dict, description="where input size, layout, class count and the like came from, in words"
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from lsa_audit.findings import RULES
 from lsa_audit.records import (
+    Alternative,
     AttackResult,
     AttackSigns,
     AttackStage,
@@ -63,6 +64,21 @@ def slopes(**changes: int) -> SlopeTrial:
     """Of 64 images with gradients that lead uphill."""
     usual = {"images": 64, "tested": 64, "downhill": 0, "tiny": 0, "parts": 512, "smooth": 512, "parts_downhill": 0}
     return SlopeTrial(**{**usual, **changes})
+
+
+def alternative(before: int, after: int, p_value: float = 1e-6, **changes: Any) -> Alternative:
+    """A change of the normalisation on all 200 images."""
+    usual = {
+        "reading": "normalisation",
+        "change": "mean and standard deviation of ImageNet",
+        "options": "--mean .485,.456,.406 --std .229,.224,.225",
+        "before": estimate(before, IMAGES),
+        "after": estimate(after, IMAGES),
+        "gained": max(0, after - before),
+        "lost": max(0, before - after),
+        "p_value": p_value,
+    }
+    return Alternative(**{**usual, **changes})
 
 
 def pair(

@@ -6,10 +6,10 @@ import pytest
 
 import lsa_audit
 from lsa_audit.findings import HEALTH_RULES, RULES, find_all
-from lsa_audit.records import AuditRecord, LabelInfo, Skipped
+from lsa_audit.records import AuditRecord, LabelInfo, Plausibility, Skipped
 from lsa_audit.statistics import estimate
 
-from .records import PGD, SMALL, attack, found, health, levels, pair, record, signs, slopes
+from .records import PGD, SMALL, alternative, attack, found, health, levels, pair, record, signs, slopes
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,7 @@ def test_rules_sign_with_their_own_id_and_group(scanned):
             comparisons=pairs,
         ),
         labels=LabelInfo(source="self", reason="r"),
+        plausibility=Plausibility(alternatives=(alternative(82, 182),), passes=400, allowed=400),
         skipped=(Skipped(what="w", reason="r", detail="d"),),
         sustainability=(scanned.sustainability[0].model_copy(update={"perturbation": PGD}),),
         neurons=scanned.neurons,

@@ -131,6 +131,7 @@ def _sidecar(request: ModelRequest, arch: str | None) -> str | None:
         "crop_mode": request.crop_mode,
         "interpolation": request.interpolation,
         "layout": request.layout,
+        "channel_order": request.channel_order,
         "classes": request.classes,
         "logits": request.logits,
         "outputs_are": request.outputs_are,

@@ -57,6 +57,7 @@ def _model(record: AuditRecord) -> tuple[tuple[str, str], ...]:
         ("normalisation from", text.sentence(model.normalization_source)),
         ("input laid out as", "one flat vector" if model.input_layout == "flat" else model.input_layout.upper()),
         *((("outputs taken for", text.sentence(model.outputs.sentence)),) if model.outputs else ()),
+        *((("channels in the order", model.channel_order.upper()),) if model.channel_order != "rgb" else ()),
         *((f"{what} from", text.sentence(source)) for what, source in sorted(model.provenance.items())),
         *(_conversion(model.conversion) if model.conversion else ()),
         *(("note", text.sentence(note)) for note in model.notes),

@@ -1,0 +1,36 @@
+"""Whether another reading of images or labels would fit the model far better: what was tried, and what it gave."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from .base import Estimate, Record
+
+Reading = Literal["normalisation", "channel order", "layout", "class order"]
+
+
+class Alternative(Record):
+    """One change that nothing stated forbids, held against the reading of the scan on the same images."""
+
+    reading: Reading
+    change: str = Field(description="in words, e.g. 'mean and standard deviation of ImageNet'")
+    options: str = Field(default="", description="that make the change; empty where no option does")
+    before: Estimate = Field(description="right as the scan read these images")
+    after: Estimate = Field(description="right with the change")
+    gained: int = Field(description="images right with the change alone")
+    lost: int = Field(description="images right without it alone")
+    p_value: float | None = Field(
+        description="exact two-sided McNemar test of gained against lost, times the number of tests, at most 1; None: "
+        "a first look only, at images that are wrong as the scan read them"
+    )
+
+
+class Plausibility(Record):
+    """A short trial of the usual mistakes. It changes nothing."""
+
+    alternatives: tuple[Alternative, ...] = ()
+    passes: int = Field(description="images that it sent forward")
+    allowed: int = Field(description="images that it may send forward: a share of the passes of the attacks")
+    note: str = Field(default="", description="why changes of the input were not tried")

@@ -1,0 +1,50 @@
+"""When another reading of images or labels becomes a finding."""
+
+from __future__ import annotations
+
+import pytest
+
+from lsa_audit.records import Plausibility
+
+from .records import alternative, found, levels, record
+
+
+def tried(*alternatives):
+    return record(plausibility=Plausibility(alternatives=alternatives, passes=400, allowed=400))
+
+
+def test_the_change_and_both_figures_are_said():
+    (finding,) = found("plausibility", tried(alternative(82, 182)))
+    assert finding.message.startswith(
+        "With --mean .485,.456,.406 --std .229,.224,.225 clean accuracy would be 91.0 % instead of 41.0 % "
+        "(on 200 images)"
+    )
+    assert (finding.level, finding.group, finding.subject) == ("warning", "result", record().data.name)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "p_value", "expected"),
+    [(82, 92, 0.009, ["warning"]), (82, 91, 1e-9, []), (82, 182, 0.01, []), (182, 82, 1e-9, [])],
+)
+def test_a_small_or_uncertain_gain_is_none(before, after, p_value, expected):
+    assert levels("plausibility", tried(alternative(before, after, p_value))) == expected
+
+
+def test_the_best_change_of_the_input_and_the_best_order_are_named():
+    better = alternative(82, 190, change="channels as BGR", options="--channel-order bgr", reading="channel order")
+    order = alternative(20, 180, reading="class order", change="another order (a is class 3)", options="")
+    first, second = found("plausibility", tried(alternative(82, 182), better, order))
+    assert first.message.startswith("With --channel-order bgr clean accuracy would be 95.0 %")
+    assert "With another order (a is class 3) clean accuracy would be 90.0 %" in second.message
+
+
+@pytest.mark.parametrize(("after", "expected"), [(109, []), (110, ["warning"])])
+def test_an_order_that_leaves_many_wrong_is_none(after, expected):
+    """A network without knowledge fits one order better than another."""
+    order = alternative(20, after, reading="class order", change="labels +1", options="--label-offset 1")
+    assert levels("plausibility", tried(order)) == expected
+
+
+def test_nothing_was_tried():
+    assert levels("plausibility", record()) == []
+    assert levels("plausibility", tried()) == []
