@@ -224,7 +224,13 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
                 patching=parts.patching,
                 filters=parts.filters,
                 findings=(),
-                skipped=(*attack_skips, *graph.info.skipped, *parts.skipped, *_other_branches(scene, graph)),
+                skipped=(
+                    *attack_skips,
+                    *graph.info.skipped,
+                    *probe.skipped(),
+                    *parts.skipped,
+                    *_other_branches(scene, graph),
+                ),
                 gallery=flipped.flipped,
                 timing=clock.timing(),
             )

@@ -144,6 +144,8 @@ class Target:
     def layer_gradient(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The same for the relative error of the layer that `view` reads: ||phi(x') - phi(x)|| / ||phi(x)||.
 
+        Where ||phi(x)|| is 0, for ||phi(x')|| alone.
+
         Raises:
             ValueError: there is no view.
         """
@@ -159,7 +161,8 @@ class Target:
             logits, activation = self.view(leaf)
             size = torch.linalg.vector_norm(clean, dim=1)
             moved = torch.linalg.vector_norm(activation - clean, dim=1)
-            values = moved / size.clamp_min(torch.finfo(size.dtype).tiny)
+            # A layer that is silent on the clean image has no relative error; how far it moves is raised instead.
+            values = moved / torch.where(size > 0, size, 1.0)
             gradient = self._derive(values, leaf)
         return self._seen(images, logits.detach(), rows, gradient), values.detach()
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..graph import taps
 from ..graph.base import Graph, Layer
-from ..records import LayerMeasure, Sustainability
+from ..records import LayerMeasure, Skipped, Sustainability
 from ..statistics import Floats, PooledLayers, finite, pool_layers
 from .measures import MEASURES, WHOLE_BATCH, Pair, divide, full, pair
 
@@ -106,6 +106,22 @@ class SustainabilityProbe:
             seed: of the bootstrap.
         """
         return tuple(self._result(index, eta, seed) for index in range(len(self._ids)) if self._layers)
+
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The layers without a value under any perturbation: their output is all zero on every clean image.
+
+        There the relative error (and the cosine) would be 0 / 0, or a number over 0. Where only some images are like
+        that, the means leave them out, and `undefined` counts them.
+        """
+        if not self._seen or not self._ids:
+            return ()
+        known = [bool(np.isfinite(self.values[:, place]).any()) for place in range(len(self._layers))]
+        detail = f"its output is all zero on every clean image, so that {self._measure} does not exist"
+        return tuple(
+            Skipped(what=f"relative error of {name}", reason="zero-on-clean-images", detail=detail)
+            for name, found in zip(self.layer_names, known, strict=True)
+            if not found
+        )
 
     def _result(self, index: int, eta: float, seed: int) -> Sustainability:
         values = self._whole_ratio(index) if self._measure == WHOLE_BATCH else self.values[index]

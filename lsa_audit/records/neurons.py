@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, overload
 
 from pydantic import Field, field_validator, model_validator
 
@@ -118,7 +118,15 @@ class NeuronColumns(Record):
     def __len__(self) -> int:
         return len(self.neuron_index)
 
-    def __getitem__(self, place: int) -> Neuron:
+    @overload
+    def __getitem__(self, place: int) -> Neuron: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Neuron, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Neuron | tuple[Neuron, ...]:
+        if isinstance(place, slice):
+            return tuple(self[each] for each in range(*place.indices(len(self))))
         return Neuron.model_construct(
             neuron_index=self.neuron_index[place],
             clean=self.clean.row(place),

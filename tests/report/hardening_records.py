@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lsa_audit.findings import judged
 from lsa_audit.records import AuditRecord, DataInfo, Finding, LabelInfo, Skipped
 from lsa_audit.records.hardening import ChosenLayer, Epoch, GridScore, Hardening, LayerShift, TrainingLog
 from lsa_audit.records.repair import Change, RepairedFile
@@ -117,7 +118,7 @@ def hardening(**changes: Any) -> Hardening:
         ),
         "log": trained(),
         "before": build(health=examined(), findings=(sign("few-steps", "fgsm finds what pgd misses."),)),
-        "after": build(health=examined()),
+        "after": judged(build(health=examined())),
         "changes": (
             change("clean", 183, 3, 11),
             change("fgsm@linf-4/255", 41, 52, 4),

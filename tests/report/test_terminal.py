@@ -69,7 +69,7 @@ def test_a_cut_neuron_table_tells_how_many_are_left(samples: dict[str, AuditReco
         ("skipped", "layer stem.add: No dimension is the batch."),
         ("two-norms", "l2"),
         ("clean-only", "86.8"),
-        ("clean", "attack health: not examined"),
+        ("clean", "attack health: not run"),
         ("ensembles", "attack health: fine"),
         ("masked", "attack health: 6 errors, 4 warnings; the worst is random-outputs"),
         ("masked", "(zero-gradients)"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...findings import HEALTH_RULES
 from ...records import AuditRecord, Check, Finding, Level
 from .. import selection, text
 from ..view import Column, Paragraph, Row, Section, Table, Tone
@@ -49,6 +48,9 @@ def checks(record: AuditRecord) -> tuple[Check, ...]:
 
     An older record has findings without checks: they say that a rule ran, and nothing of its figure.
     """
+    # The rules need scipy, which takes as long to import as a report to write.
+    from ...findings import HEALTH_RULES
+
     stored = {check.rule: check for check in record.checks if check.group == "attack-health"}
     found: dict[str, list[Finding]] = {}
     for finding in record.findings:
