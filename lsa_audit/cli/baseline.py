@@ -34,6 +34,7 @@ def update(
     """Make RUN the baseline in FOLDER if it is the first or nothing got worse; else --accept REASON says why."""
     from ..baselines import exists, of_run, read_baseline, write_baseline
     from ..gate.baseline import updated
+    from ..gate.needs import said
     from ..report.text import name, scaled
     from ..runs import read_run
 
@@ -44,6 +45,8 @@ def update(
     baseline = updated(old, new, datetime.now(UTC).date(), accept)
     path, size = write_baseline(to, baseline)
     for line in _changes(old.snapshot if old else None, new):
+        typer.echo(line)
+    for line in said(new, gates):
         typer.echo(line)
     typer.echo(f"wrote {name(str(path))} ({scaled(size)}B): {name(baseline.history[-1].reason)}")
     return 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from ..gates import Gate
 from ..records.snapshot import Snapshot
 from ..units import format_percent, format_points, quantity
 from . import paired, shares
-from .asking import Asked, Pair, Seen, absent, whole
+from .asking import NOTHING_CHANGED, Asked, Pair, Seen, absent, whole
 from .snapshot import robust
 from .targets import balls, chosen, matches_ball, require
 from .words import bounds, moved, same_images
@@ -57,11 +59,22 @@ def drop(asked: Asked, pair: Pair) -> Seen:
     after = robust(pair.run, asked.names)[pair.run_rows]
     before = robust(pair.baseline, asked.names)[pair.baseline_rows]
     images, alpha = len(after), asked.gate.alpha
+    now, then = float(after.mean()), float(before.mean())
+    figure, where = _figure(asked, pair.run), same_images(images, pair.baseline)
+    if pair.same_weights and np.array_equal(before, after):
+        return Seen(
+            f"{figure} {moved(then, now)} {where}, with the same weights and the same verdicts",
+            outcome="passed",
+            verdict=NOTHING_CHANGED,
+            figure=0.0,
+            run_value=now,
+            baseline_value=then,
+            images=images,
+        )
     lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
     decision = paired.drop(lost, gained, images, asked.allowed, alpha)
-    now, then = float(after.mean()), float(before.mean())
     sentence = (
-        f"{_figure(asked, pair.run)} {moved(then, now)} {same_images(images, pair.baseline)} "
+        f"{figure} {moved(then, now)} {where} "
         f"(a drop of {bounds(decision, format_points, ' points')}; allowed {format_points(asked.allowed)})"
     )
     note = _strongest(asked, pair.run)

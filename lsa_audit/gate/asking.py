@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from ..gates import COMPARATIVE, Gate, LimitName, split
 from ..records.gating import Outcome
 from ..records.snapshot import Snapshot
-from .comparability import Rows
+from .comparability import Rows, same_weights
 from .decision import Decision
 from .targets import EVERYTHING
+
+NOTHING_CHANGED = "nothing changed"
+"""The verdict where weights and verdicts are the baseline's: no statistics are needed to say that."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Pair:
     baseline: Snapshot
     run_rows: Rows
     baseline_rows: Rows
+
+    @property
+    def same_weights(self) -> bool:
+        """Whether both are runs of the same weights, so that equal verdicts mean that nothing changed."""
+        return same_weights(self.run, self.baseline)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from .targets import listed
 SETTINGS = ("name", "kind", "norm", "epsilon", "steps", "step_size", "restarts", "minimal", "layer", "version")
 """Of a perturbation: all that changes its result."""
 MODEL = ("name", "architecture", "weights", "weights_sha256", "parameters", "mean", "std", "input_shape", "classes")
+FUNCTION = ("weights_sha256", "mean", "std", "input_shape", "input_layout", "classes")
+"""Of a model: what, if it is the same, makes two runs runs of the same weights in the same use."""
 MEASURED = "measured"
 
 Rows = NDArray[np.intp]
@@ -88,7 +90,9 @@ def shown(run: Snapshot, baseline: Snapshot) -> tuple[Difference, ...]:
     """Differences that forbid nothing and that a reader should know: the model, the seed, what only one has."""
     left, right = run.model, baseline.model
     found = _differences(*((f"model {name}", getattr(left, name), getattr(right, name)) for name in MODEL))
+    formats = [side.conversion.format if side.conversion else side.source for side in (left, right)]
     found += _differences(
+        ("model format", formats[0], formats[1]),
         ("seed", run.seed, baseline.seed),
         ("tool version", run.tool_version, baseline.tool_version),
         ("number of images", run.clean.count, baseline.clean.count),
@@ -104,6 +108,12 @@ def shown(run: Snapshot, baseline: Snapshot) -> tuple[Difference, ...]:
     ):
         found += _only_in_one(what, ours, theirs)
     return tuple(found)
+
+
+def same_weights(run: Snapshot, baseline: Snapshot) -> bool:
+    """Whether two runs are of the same weights, bit by bit and by name, with the same normalisation and input."""
+    left, right = run.model, baseline.model
+    return bool(left.weights_sha256) and all(getattr(left, name) == getattr(right, name) for name in FUNCTION)
 
 
 def said(difference: Difference) -> str:

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..gates import Gate
+from ..gates import COMPARATIVE, Gate
 from ..records import Finding, Skipped
 from ..records.gating import Outcome
 from ..records.snapshot import NeuronCount, Snapshot
 from ..units import format_number, quantity
 from .asking import Asked, Pair, Seen, absent, whole
-from .targets import NAMED, chosen, listed, require
+from .targets import NAMED, chosen, listed, require_layers
 
 
-def ask(run: Snapshot, gates: Mapping[str, Gate]) -> list[Asked]:
+def ask(run: Snapshot, baseline: Snapshot | None, gates: Mapping[str, Gate]) -> list[Asked]:
     """The limits on counts: for each layer with dropped neurons, and over all findings and skips that a gate names.
 
     Raises:
         UsageError: a gate names a layer whose neurons were not dropped.
     """
     layers = [entry.layer for entry in run.neurons]
-    require(gates, "fragile_neurons", layers)
+    theirs = [entry.layer for entry in baseline.neurons if entry.layer not in layers] if baseline else []
+    require_layers(gates, "fragile_neurons", layers, theirs)
     asked = []
-    for key, names in chosen(gates, "fragile_neurons", layers).items():
+    for key, names in chosen(gates, "fragile_neurons", [*layers, *theirs]).items():
         if not layers:
             asked += absent(key, gates[key], "no neuron was dropped")
-        asked += [Asked(key, gates[key], name, limit, needs=()) for name in names for limit in gates[key].limits]
+            continue
+        asked += [
+            Asked(key, gates[key], name, limit, needs=())
+            for name in names
+            for limit in gates[key].limits
+            if name in layers or limit in COMPARATIVE
+        ]
     rules = dict.fromkeys(finding.rule for finding in health_findings(run))
     skips = dict.fromkeys(entry.what for entry in run.skipped)
     for kind, things in (("attack_health", rules), ("skipped", skips)):
@@ -64,7 +71,8 @@ def more_fragile(asked: Asked, pair: Pair) -> Seen:
     now, then = (_neurons(side, asked.target) for side in (pair.run, pair.baseline))
     images = len(pair.run_rows)
     if now is None or then is None:
-        return Seen(f"the baseline dropped no neurons of layer {asked.target}", outcome="inconclusive")
+        whose = "the run" if now is None else "the baseline"
+        return Seen(f"{whose} dropped no neurons of layer {asked.target}", outcome="not-comparable")
     sentence = f"{_fragile_in(asked, now.fragile)}, {then.fragile:,} in the baseline"
     figure = now.fragile - then.fragile
     if images != pair.baseline.clean.count:

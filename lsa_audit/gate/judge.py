@@ -40,7 +40,12 @@ COMPARED: Mapping[str, Callable[[Asked, Pair], Seen]] = {
     "fragile_neurons": counts.more_fragile,
     "skipped": counts.newly_skipped,
 }
-VERDICTS: Mapping[Outcome, str] = {"passed": "kept", "failed": "broken", "inconclusive": "not decided"}
+VERDICTS: Mapping[Outcome, str] = {
+    "passed": "kept",
+    "failed": "broken",
+    "inconclusive": "not decided",
+    "not-comparable": "not comparable",
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def judge(run: Snapshot, baseline: Snapshot | None, question: Question) -> Gatin
     asked = [
         *accuracy.ask(run, baseline, question.gates),
         *layers.ask(run, baseline, question.gates),
-        *counts.ask(run, question.gates),
+        *counts.ask(run, baseline, question.gates),
     ]
     both = Pair(run, baseline, *pair(run, baseline)) if baseline else None
     if both:

@@ -8,16 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import UsageError
-from ..gates import Gate, split
+from ..gates import COMPARATIVE, Gate, split
 from ..records import AuditRecord
 from ..records.gating import Outcome
-from ..records.snapshot import MeasuredLayers, Snapshot
+from ..records.snapshot import LayerState, MeasuredLayers, Snapshot
 from ..statistics import Floats, finite
 from ..units import format_number, format_percent, quantity
 from . import means
-from .asking import Asked, Pair, Seen, absent, whole
+from .asking import NOTHING_CHANGED, Asked, Pair, Seen, absent, whole
 from .snapshot import measured_layers, values
-from .targets import chosen, listed, require
+from .targets import chosen, listed, require_layers
 from .words import bounds, confidence, moved, same_images
 
 MEASURE = "relative-error"
@@ -54,11 +54,12 @@ def ask(run: Snapshot, baseline: Snapshot | None, gates: Mapping[str, Gate]) -> 
     Raises:
         UsageError: a gate names a layer or a perturbation without measurement, or another measure was taken.
     """
-    names = list(dict.fromkeys(state.layer for entry in run.measured for state in entry.layers))
+    names = _names(run)
+    theirs = [name for name in _names(baseline) if name not in names] if baseline else []
     asked = []
     for kind in ("relative_error", "mvl"):
-        require(gates, kind, names)
-        for key, taken in chosen(gates, kind, names).items():
+        require_layers(gates, kind, names, theirs)
+        for key, taken in chosen(gates, kind, [*names, *theirs]).items():
             gate = gates[key]
             under = _under(key, gate, run)
             if under is None:
@@ -70,6 +71,7 @@ def ask(run: Snapshot, baseline: Snapshot | None, gates: Mapping[str, Gate]) -> 
                     Asked(key, gate, name, limit, needs=(under.perturbation,), under=under.perturbation)
                     for name in taken
                     for limit in gate.limits
+                    if name in names or limit in COMPARATIVE
                 ]
     return asked
 
@@ -89,7 +91,12 @@ def mean_error(asked: Asked, run: Snapshot) -> Seen:
 
 def rise(asked: Asked, pair: Pair) -> Seen:
     """The rise of the mean of a layer on the same images against the largest one allowed."""
+    lacking = [whose for whose, side in _sides(pair) if _state(side, asked) is None]
+    if lacking:
+        return Seen(f"{lacking[0]} has no layer {asked.target} under {asked.under}", outcome="not-comparable")
     after, before = _row(asked, pair.run), _row(asked, pair.baseline)
+    if pair.same_weights and (same := _unchanged(asked, pair, before, after)):
+        return same
     if after is None:
         return _unknown(asked, pair.run, "the run")
     if before is None:
@@ -105,6 +112,29 @@ def rise(asked: Asked, pair: Pair) -> Seen:
         f"(a rise of {bounds(decision, format_number)}; allowed {format_number(asked.allowed)})"
     )
     return _trusted(Seen(sentence, decision=decision, run_value=now, baseline_value=then))
+
+
+def _unchanged(asked: Asked, pair: Pair, before: Floats | None, after: Floats | None) -> Seen | None:
+    """What is said of the same weights where the layer moved exactly as far as before; None where it did not.
+
+    Single images that were not kept are stood for by the mean, where both runs are on the same images.
+    """
+    images = len(pair.run_rows)
+    now, then = (_state(side, asked) for _, side in _sides(pair))
+    if before is not None and after is not None:
+        same = np.array_equal(before[pair.baseline_rows], after[pair.run_rows], equal_nan=True)
+    else:
+        whole_runs = images == pair.run.clean.count == pair.baseline.clean.count
+        same = whole_runs and now is not None and then is not None and now.mean == then.mean
+    if not same:
+        return None
+    return Seen(
+        f"{_error_of(asked)} is what it was {same_images(images, pair.baseline)}, with the same weights",
+        outcome="passed",
+        verdict=NOTHING_CHANGED,
+        figure=0.0,
+        images=images,
+    )
 
 
 def length(asked: Asked, run: Snapshot) -> Seen:
@@ -125,7 +155,15 @@ def newly(asked: Asked, pair: Pair) -> Seen:
     images, place = len(pair.run_rows), f"in the list of most vulnerable layers under {asked.under}"
     row = _index(ours, asked.target) if ours else None
     if ours is None or theirs is None or row is None or asked.target not in _new(ours, theirs, asked.names):
-        return Seen(f"no layer is new {place}", outcome="passed", images=images)
+        known = [name for name in asked.names if theirs and _index(theirs, name) is not None]
+        both = [name for name in known if ours and _index(ours, name) is not None]
+        if asked.names and not both:
+            return Seen("run and baseline name none of these layers alike", outcome="not-comparable", images=images)
+        which = "layer" if len(known) == len(asked.names) else "layer that the baseline knows"
+        return Seen(f"no {which} is new {place}", outcome="passed", images=images)
+    if _index(theirs, asked.target) is None:
+        said = f"{asked.target} is {place}, and the baseline has no layer of that name"
+        return Seen(said, outcome="not-comparable", images=images)
     after, before = values(ours, pair.run.clean.count), values(theirs, pair.baseline.clean.count)
     if after is None or before is None:
         return _newly_by_shares(asked, ours, theirs, f"{asked.target} is new {place}")
@@ -173,9 +211,13 @@ def _ask_list(
     """The limits on the list; `no_new` is asked of each new layer, or once where there is none."""
     theirs = measured_layers(baseline, under.perturbation) if baseline else None
     new = _new(under, theirs, names) if theirs else []
+    # Layers that the baseline does not know cannot be compared, and say nothing of those that it knows.
+    known = [name for name in new if theirs and _index(theirs, name) is not None]
     asked = []
     for limit in gate.limits:
-        targets = new if limit == "no_new" and new else [whole(key)]
+        targets = [whole(key)]
+        if limit == "no_new":
+            targets = [*(known or targets), *(name for name in new if name not in known)]
         asked += [
             Asked(key, gate, target, limit, names=names, needs=(under.perturbation,), under=under.perturbation)
             for target in targets
@@ -185,6 +227,20 @@ def _ask_list(
 
 def _new(ours: MeasuredLayers, theirs: MeasuredLayers, names: Collection[str]) -> list[str]:
     return [name for name in ours.mvl if name in names and name not in theirs.mvl]
+
+
+def _names(snapshot: Snapshot) -> list[str]:
+    return list(dict.fromkeys(state.layer for entry in snapshot.measured for state in entry.layers))
+
+
+def _sides(pair: Pair) -> tuple[tuple[str, Snapshot], tuple[str, Snapshot]]:
+    return ("the run", pair.run), ("the baseline", pair.baseline)
+
+
+def _state(snapshot: Snapshot, asked: Asked) -> LayerState | None:
+    measured = measured_layers(snapshot, asked.under)
+    index = _index(measured, asked.target) if measured else None
+    return measured.layers[index] if measured and index is not None else None
 
 
 def _under(key: str, gate: Gate, run: Snapshot) -> MeasuredLayers | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 
 from ..errors import UsageError
-from ..gates import Gate, split
+from ..gates import COMPARATIVE, Gate, split
 from ..records import Perturbation
 from ..records.snapshot import Snapshot
 from ..units import format_epsilon, parse_epsilon
@@ -65,6 +65,17 @@ def require(gates: Mapping[str, Gate], kind: str, names: Collection[str], fits: 
             continue
         if not any(fits(target, each) for each in names):
             raise UsageError(f"the gate {key} finds nothing in the run", f"there is {listed(names)}")
+
+
+def require_layers(gates: Mapping[str, Gate], kind: str, ours: Collection[str], theirs: Collection[str]) -> None:
+    """As `require`, for layers: what only compares may name one that the baseline alone has.
+
+    Args:
+        theirs: layers that only the baseline has.
+    """
+    compares = {key: gate for key, gate in gates.items() if not gate.limits.keys() - COMPARATIVE}
+    require({key: gate for key, gate in gates.items() if key not in compares}, kind, ours)
+    require(compares, kind, [*ours, *theirs])
 
 
 def listed(names: Collection[str]) -> str:

@@ -12,10 +12,12 @@ from .base import Record
 
 GATING_VERSION = 1
 
-Outcome = Literal["passed", "failed", "inconclusive"]
+Verdict = Literal["passed", "failed", "inconclusive"]
+Outcome = Literal["passed", "failed", "inconclusive", "not-comparable"]
+"""Of one check; not-comparable: only one of the two runs has what is compared, so that it has no say."""
 WaiverState = Literal["used", "unused", "expired"]
 
-EXIT_CODES: dict[Outcome, ExitCode] = {
+EXIT_CODES: dict[Verdict, ExitCode] = {
     "passed": ExitCode.OK,
     "failed": ExitCode.GATE_FAILED,
     "inconclusive": ExitCode.INCONCLUSIVE,
@@ -92,10 +94,13 @@ class Gating(Record):
         return tuple(check for check in self.checks if check.level == "error" and check.waiver is None)
 
     @property
-    def verdict(self) -> Outcome:
-        """What the checks at level error say together; waived ones do not count."""
+    def verdict(self) -> Verdict:
+        """What the checks at level error say together; waived ones do not count, nor does what cannot be compared.
+
+        Where nothing that counts can be compared, nothing is decided.
+        """
         outcomes = {check.outcome for check in self.counted}
-        if not self.checks:
+        if not self.checks or outcomes == {"not-comparable"}:
             return "inconclusive"
         return "failed" if "failed" in outcomes else "inconclusive" if "inconclusive" in outcomes else "passed"
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..records.gating import AppliedWaiver, Check, Difference, Gating
 from . import text
-from .sections.gates import TITLES, advice, rank
+from .sections.gates import SAID, TITLES, advice, rank
 from .terminal import INDENT, STYLES, WIDTH
 from .view import Tone
 
@@ -85,10 +85,10 @@ def _check(check: Check) -> Entry:
             text.name(check.id),
             f"{said.rstrip('.')}. Waived: {text.sentence(check.waiver)}",
         )
-    tone: Tone = "good" if check.outcome == "passed" else "warning"
+    tone: Tone = "good" if check.outcome == "passed" else "quiet" if check.outcome == "not-comparable" else "warning"
     if check.outcome == "failed" and check.level == "error":
         tone = "bad"
-    return f"{check.outcome}{level}", tone, text.name(check.id), said
+    return f"{SAID[check.outcome]}{level}", tone, text.name(check.id), said
 
 
 def _waiver(waiver: AppliedWaiver) -> Entry:

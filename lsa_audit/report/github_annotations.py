@@ -73,6 +73,8 @@ def _check(check: Check, place: Place | None) -> Annotation:
     if check.waiver is not None:
         message = f"{said.rstrip('.')}. Waived: {text.sentence(check.waiver)}"
         return Annotation("notice", f"{title}, waived", message, place)
+    if check.outcome == "not-comparable":
+        return Annotation("notice", title, said, place)
     return Annotation("error" if check.level == "error" else "warning", title, said, place)
 
 

@@ -61,6 +61,8 @@ def _check(check: Check) -> Case:
         return Case(group, name, f"waived: {text.sentence(check.waiver)}; {check.outcome}: {said}", "skipped", "waived")
     if check.level == "warn":
         return Case(group, name, f"at level warn, which does not count; {check.outcome}: {said}", "skipped", "warning")
+    if check.outcome == "not-comparable":
+        return Case(group, name, said, "skipped", check.outcome)
     return Case(group, name, said, "failure" if check.outcome == "failed" else "error", check.outcome)
 
 

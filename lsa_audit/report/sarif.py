@@ -25,7 +25,12 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 SEMANTIC = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 LEVELS: dict[str, Level] = {"warn": "warning", "error": "error"}
 GRAVITY: tuple[Level, ...] = ("note", "warning", "error")
-SAID: dict[Outcome, str] = {"passed": "passed", "failed": "failed", "inconclusive": "is inconclusive"}
+SAID: dict[Outcome, str] = {
+    "passed": "passed",
+    "failed": "failed",
+    "inconclusive": "is inconclusive",
+    "not-comparable": "cannot be compared",
+}
 ABOUT_FINDINGS = {
     "attack-health": "A sign that the attacks may not have worked, so that the figures of robustness are too high.",
     "result": "Something that the measurements show about the model.",
@@ -97,7 +102,7 @@ def _checks(gating: Gating | None) -> Iterator[Result]:
         if check.outcome != "passed":
             yield Result(
                 rule=f"gate/{text.name(check.kind)}",
-                level=LEVELS[check.level],
+                level="note" if check.outcome == "not-comparable" else LEVELS[check.level],
                 message=_message(f"{text.name(check.id)} {SAID[check.outcome]}: {check.sentence}"),
                 key=check.id,
                 subject=check.target or check.gate,

@@ -113,6 +113,11 @@ def part(whole: Snapshot, count: int) -> Snapshot:
     return whole.model_copy(update=changes)
 
 
+def retrained(run: Snapshot) -> Snapshot:
+    """The same run, of other weights."""
+    return run.model_copy(update={"model": run.model.model_copy(update={"weights_sha256": "e" * 64})})
+
+
 def finding(rule: str, level: str = "error", subject: str = PGD) -> Finding:
     return Finding(rule=rule, group="attack-health", level=level, subject=subject, message="The gradient is zero.")
 

@@ -23,6 +23,7 @@ from .builders import (
     judged,
     only,
     part,
+    retrained,
     snap,
     weak,
 )
@@ -62,15 +63,15 @@ def test_a_check_tells_all_that_was_seen():
 
 
 def test_an_undecided_check_says_what_would_decide():
-    check = only(ask(CLEAN_DROP, part(snap(), 50), snap()))
+    check = only(ask(CLEAN_DROP, part(retrained(snap()), 50), snap()))
     assert check.images_needed > 50
     assert check.sentence.endswith(f": not decided; about {check.images_needed:,} images would decide")
 
 
 def test_the_images_announced_decide():
     baseline = snap(images=10_000)
-    needed = only(ask(CLEAN_DROP, part(baseline, 50), baseline)).images_needed
-    assert only(ask(CLEAN_DROP, part(baseline, needed), baseline)).outcome == "passed"
+    needed = only(ask(CLEAN_DROP, part(retrained(baseline), 50), baseline)).images_needed
+    assert only(ask(CLEAN_DROP, part(retrained(baseline), needed), baseline)).outcome == "passed"
 
 
 def test_without_a_baseline_it_says_what_it_needs():

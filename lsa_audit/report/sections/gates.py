@@ -6,16 +6,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from ...gates import COMPARATIVE
-from ...records.gating import AppliedWaiver, Check, Gating, Outcome
+from ...records.gating import AppliedWaiver, Check, Gating, Outcome, Verdict
 from .. import text
 from ..view import Block, Card, Column, Group, Notice, Paragraph, Row, Section, Table, Tone
 
-TITLES: dict[Outcome, tuple[str, Tone]] = {
+TITLES: dict[Verdict, tuple[str, Tone]] = {
     "passed": ("The gates pass", "good"),
     "failed": ("The gates fail", "bad"),
     "inconclusive": ("The gates cannot decide", "warning"),
 }
-ORDER: tuple[Outcome, ...] = ("failed", "inconclusive", "passed")
+ORDER: tuple[Outcome, ...] = ("failed", "inconclusive", "passed", "not-comparable")
+SAID: dict[Outcome, str] = {
+    "passed": "passed",
+    "failed": "failed",
+    "inconclusive": "inconclusive",
+    "not-comparable": "not comparable",
+}
+"""An outcome as readers see it."""
 NAMED = 3
 
 
@@ -48,7 +55,7 @@ def _reasons(gating: Gating) -> Iterator[str]:
 def _tally(checks: Iterable[Check]) -> str:
     """How many checks have each outcome, e.g. `1 failed, 3 passed`."""
     found = Counter(check.outcome for check in checks)
-    return ", ".join(f"{found[outcome]:,} {outcome}" for outcome in ORDER if found[outcome]) or "none"
+    return ", ".join(f"{found[outcome]:,} {SAID[outcome]}" for outcome in ORDER if found[outcome]) or "none"
 
 
 def _whole(sentence: str) -> str:
@@ -84,7 +91,9 @@ def advice(gating: Gating) -> Iterator[str]:
     """What a reader can do about the verdict, a sentence or two for each reason."""
     if not gating.checks:
         yield "No gate looked at anything: add limits to the gates of the profile."
-    counted = [check for check in gating.counted if check.outcome != "passed"]
+    counted = [check for check in gating.counted if check.outcome not in ("passed", "not-comparable")]
+    if gating.counted and all(check.outcome == "not-comparable" for check in gating.counted):
+        yield "Nothing that the gates look at is in both runs: make a new baseline, or change the gates' patterns."
     failed = [check for check in counted if check.outcome == "failed"]
     if failed:
         yield "Mend the model, or excuse a check until a certain day by a waiver in the profile."
@@ -134,9 +143,10 @@ def _check(check: Check) -> Row:
     seen, level = _whole(check.sentence), "" if check.level == "error" else f" ({check.level})"
     if check.waiver is not None:
         reason = _whole(check.waiver)
-        return Row((f"{check.outcome}, waived{level}", text.name(check.id), f"{seen} Waived: {reason}"), "quiet")
-    tone: Tone = "" if check.outcome == "passed" else "bad" if _is_grave(check) else "warning"
-    return Row((f"{check.outcome}{level}", text.name(check.id), seen), tone)
+        return Row((f"{SAID[check.outcome]}, waived{level}", text.name(check.id), f"{seen} Waived: {reason}"), "quiet")
+    quiet: dict[Outcome, Tone] = {"passed": "", "not-comparable": "quiet"}
+    tone = quiet.get(check.outcome, "bad" if _is_grave(check) else "warning")
+    return Row((f"{SAID[check.outcome]}{level}", text.name(check.id), seen), tone)
 
 
 def _is_grave(check: Check) -> bool:
