@@ -12,7 +12,7 @@ WORKERS ?= auto
 THREADS ?= 1
 PYTEST = OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: help demo test test-slow test-variants test-oracles test-oracles-slow bench bench-dropout bench-harden lint check clean
+.PHONY: help demo test test-slow test-variants test-oracles test-oracles-slow bench bench-dropout bench-harden coverage mutations lint check clean
 help:
 	@echo "make demo   set up and scan the built-in model"
 	@echo "make test   set up and run the tests"
@@ -22,6 +22,9 @@ help:
 	@echo "make bench  compare speed and strength of the attacks with peers (hours; BENCH_ARGS=...)"
 	@echo "make bench-dropout   the same for the dropping of neurons"
 	@echo "make bench-harden    the time of a training step beside a plain loop and ART"
+	@echo "make test-variants   the tests with plain kernels, and with two threads"
+	@echo "make coverage   how much of the package the default tests run"
+	@echo "make mutations   40 small faults, and which tests notice them (an hour or more)"
 	@echo "make lint   ruff and mypy"
 	@echo "make check  all of these, as CI does"
 
@@ -38,6 +41,12 @@ test-slow: $(STAMP)
 test-variants: $(STAMP)
 	ATEN_CPU_CAPABILITY=default $(PYTEST) $(PYTEST_ARGS)
 	$(MAKE) test THREADS=2
+
+coverage: $(STAMP)
+	$(PYTEST) --cov=lsa_audit --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+
+mutations: $(STAMP)
+	$(BIN)/python -m benchmarks.mutations $(MUTATIONS_ARGS)
 
 # The peers pin old versions of what we use ourselves, so they go into folders of their own, without what they ask for:
 # whatever else they import is named too.
