@@ -138,12 +138,11 @@ def test_images_and_epsilons_outside_the_threat_model_are_errors(images, labels,
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Changed(after=lambda logits: {"logits": logits}), "dict"),
-        (lambda: Changed(after=lambda logits: logits.argmax(1)), r"\[N, K\]|shape|logits"),
+        (lambda: Changed(after=lambda logits: logits.round().long()), r"of int64 for 2 images; .*\[N, K\]"),
         (lambda: Small().double(), "[Dd]ouble|float64"),
         (lambda: Changed(after=lambda logits: logits / 0), "finite|NaN|nan"),
     ],
-    ids=["a dict", "classes instead of logits", "a float64 model", "NaN logits"],
+    ids=["whole numbers", "a float64 model", "NaN logits"],
 )
 def test_models_that_do_not_give_logits_are_errors(images, labels, make, message):
     with pytest.raises(AuditError, match=message):
@@ -156,7 +155,6 @@ def test_models_that_do_not_give_logits_are_errors(images, labels, make, message
         (lambda: Changed(before=lambda images: torch.round(images * 20) / 20), "zero-gradients", "error"),
         (lambda: Changed(before=lambda images: images.detach()), "zero-gradients", "error"),
         (lambda: Changed(after=Spoiled.apply), "nonfinite-gradients", "error"),
-        (lambda: Changed(after=lambda logits: logits.softmax(1)), "probability-outputs", "error"),
         (lambda: Changed(after=lambda logits: logits * 1e4), "zero-gradients", "error"),
         (lambda: Changed(after=lambda logits: logits * 1e4), "saturated-logits", "warning"),
         (lambda: Changed(after=lambda logits: logits + torch.randn_like(logits)), "random-outputs", "error"),
@@ -166,7 +164,6 @@ def test_models_that_do_not_give_logits_are_errors(images, labels, make, message
         "rounded",
         "detached",
         "NaN gradients",
-        "softmax",
         "saturated: gradients",
         "saturated: logits",
         "random",
@@ -178,6 +175,30 @@ def test_models_on_which_attacks_fail_are_findings(images, labels, make, rule, l
     assert (rule, level) in found(record)
     if level == "error":
         assert record.inconclusive
+
+
+ENDINGS = {
+    "a dict": lambda logits: {"logits": logits},
+    "classes": lambda logits: logits.argmax(1),
+    "softmax": lambda logits: logits.softmax(1),
+    "sigmoids": torch.sigmoid,
+    "labels too": lambda logits: (logits.argmax(1), logits),
+}
+
+
+@pytest.mark.parametrize("after", ENDINGS.values(), ids=ENDINGS)
+def test_what_stands_behind_the_logits_changes_no_figure(images, labels, after):
+    plain, record = (audited(built(make), images, labels) for make in (Small, lambda: Changed(after=after)))
+    assert [entry.robust_accuracy for entry in record.attacks] == [entry.robust_accuracy for entry in plain.attacks]
+    assert record.clean == plain.clean
+    assert found(record) == found(plain)
+
+
+def test_probabilities_that_nothing_can_be_removed_from_are_attacked_and_told(images, labels):
+    by_hand = Changed(after=lambda logits: logits.exp() / logits.exp().sum(1, keepdim=True))
+    plain, record = (audited(built(make), images, labels) for make in (Small, lambda: by_hand))
+    assert ("probability-outputs", "note") in found(record)
+    assert record.attacks[-1].robust_accuracy.count <= plain.attacks[-1].robust_accuracy.count + 1
 
 
 def test_a_model_in_training_mode_is_audited_in_eval_mode_and_told_so(images, labels):

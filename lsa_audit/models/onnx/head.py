@@ -90,7 +90,11 @@ def cut_head(proto: ModelProto, keep: bool) -> Cut:
         keep: leave the activation on.
     """
     (output,) = proto.graph.output
-    makers, known = _makers(proto), _inferred(proto)
+    makers = _makers(proto)
+    last = makers.get(output.name)
+    # Inference copies the whole file.
+    looked = last is not None and last.op_type in {*ACTIVATIONS, *SAME, *RESHAPES}
+    known = _inferred(proto) if looked else {}
     opset = next((entry.version for entry in proto.opset_import if entry.domain in STANDARD), 0)
     name, activation, flat = output.name, None, _rank(output) in (2, None)
     place, reshaped = name, False
