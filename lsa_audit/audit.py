@@ -199,7 +199,9 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
             progress.stage("attack health", 0)
             model_health = examine(scene, logits, verdicts, profile.seed, given_in_training)
             attacks = tuple(verdicts[entry.id].result(right, profile.seed) for entry in planned)
-            plausible = plausibility.examine(scene, label_info, predictions, attacks, len(measured))
+            plausible = plausibility.examine(
+                scene, label_info, predictions, plausibility.passes_made(scene, attacks, len(measured))
+            )
 
             clock.enter("analyse")
             progress.stage("analyse", 0)

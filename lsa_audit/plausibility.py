@@ -18,7 +18,7 @@ from .models.assembly import RANDOM_NOTE
 from .models.base import Model, PixelModel
 from .models.preprocessing import NONE_GIVEN
 from .records import AttackResult, LabelInfo
-from .records.plausibility import Alternative, Plausibility, Reading
+from .records.plausibility import NOTHING_LEFT, Alternative, Plausibility, Reading
 from .stages import Scene
 from .statistics import estimate, mcnemar_change
 from .units import PIXEL_LEVELS
@@ -61,27 +61,30 @@ class Candidate:
     own: bool = False
 
 
-def examine(
-    scene: Scene, labels: LabelInfo, predictions: Tensor, attacks: Sequence[AttackResult], measured: int
-) -> Plausibility | None:
+def passes_made(scene: Scene, attacks: Sequence[AttackResult], measured: int) -> int:
+    """Images that the scan sent forward or backward, at least, when its layers were measured under so many attacks."""
+    images = len(scene.dataset)
+    # The clean predictions, two more forwards of the first batch, and the clean and the attacked ones for the layers.
+    forwards = images + 2 * min(images, scene.batch_size) + (images * (1 + measured) if measured else 0)
+    return forwards + sum(result.forwards + result.backwards for result in attacks)
+
+
+def examine(scene: Scene, labels: LabelInfo, predictions: Tensor, passes: int) -> Plausibility | None:
     """Hold the reading of the scan against the usual others.
 
     Args:
         predictions: int64 [N], of the clean images.
-        measured: how many perturbations the layers were measured under.
+        passes: that the scan made.
 
     Returns:
         None where the labels are the model's own: every reading then has them right.
 
-    Cost: at most IMAGES for each alternative, and in all SHARE of the passes that the scan made. Random: a generator
+    Cost: at most IMAGES for each alternative, and in all SHARE of `passes`. Random: a generator
     of its own.
     """
     if labels.source == "self":
         return None
-    images = len(scene.dataset)
-    # The clean predictions, two more forwards of the first batch, and the clean and the attacked ones for the layers.
-    forwards = images + 2 * min(images, scene.batch_size) + (images * (1 + measured) if measured else 0)
-    allowed = int(SHARE * (forwards + sum(result.forwards + result.backwards for result in attacks)))
+    allowed = int(SHARE * passes)
     if RANDOM_NOTE in scene.model.notes:
         return Plausibility(passes=0, allowed=allowed, note="the weights are random")
     if 1 - float(scene.right.float().mean()) < ROOM:
@@ -125,7 +128,7 @@ class _Trial:
         """
         self.tests += also
         if not candidates:
-            self.note = "all of it is stated"
+            self.note = NOTHING_LEFT
             return []
         if len(candidates) * len(self.chosen) <= self.allowed:
             self.tests = len(candidates) + also
@@ -185,22 +188,24 @@ def _candidates(model: Model, images: Tensor) -> list[Candidate]:
     """What nothing states, in the order in which it is common. A normalisation from metadata comes with RGB."""
     wanted = model.preprocessing
     colour = images.dim() == 4 and images.shape[1] == 3
-    found = []
     unstated = wanted.source == NONE_GIVEN
+    from_user = unstated or "given by the user" in wanted.source
+    turned = {"channel_order": "bgr"}
+    found = []
     if unstated:
         if colour:
             found.append(_normalised("mean and standard deviation of ImageNet", IMAGENET))
         found.append(_normalised("pixels in [-1, 1]", ((0.5,), (0.5,))))
+    channels_unstated = colour and from_user and "channel order" not in model.provenance
+    if channels_unstated:
+        found.append(Candidate("channel order", "channels as BGR", "--channel-order bgr", attributes=turned))
+    if unstated:
         found.append(_normalised("pixels in 0..255", ((0.0,), (1 / PIXEL_LEVELS,)), "--mean 0 --std 1/255"))
         found.append(_normalised("the images' own mean and standard deviation", _own(images), own=True))
-    from_user = unstated or "given by the user" in wanted.source
-    if colour and "channel order" not in model.provenance and from_user:
-        turned = {"channel_order": "bgr"}
-        found.append(Candidate("channel order", "channels as BGR", "--channel-order bgr", attributes=turned))
-        if unstated:
-            options = "--channel-order bgr --mean 103.939/255,116.779/255,123.68/255 --std 1/255"
-            what = "channels as BGR in 0..255 less the mean of ImageNet"
-            found.append(Candidate("channel order", what, options, CAFFE, turned))
+    if unstated and channels_unstated:
+        options = "--channel-order bgr --mean 103.939/255,116.779/255,123.68/255 --std 1/255"
+        what = "channels as BGR in 0..255 less the mean of ImageNet"
+        found.append(Candidate("channel order", what, options, CAFFE, turned))
     if colour and wanted.layout == "nchw" and wanted.network_shape is None and "layout" not in model.provenance:
         found.append(Candidate("layout", "images laid out as NHWC", "--layout nhwc", attributes={"layout": "nhwc"}))
     return found

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from .base import Estimate, Record
 
+TELLING = 20
+NOTHING_LEFT = "all of it is stated"
 Reading = Literal["normalisation", "channel order", "layout", "class order"]
 
 
@@ -33,4 +35,10 @@ class Plausibility(Record):
     alternatives: tuple[Alternative, ...] = ()
     passes: int = Field(description="images that it sent forward")
     allowed: int = Field(description="images that it may send forward: a share of the passes of the attacks")
-    note: str = Field(default="", description="why changes of the input were not tried")
+    note: str = Field(default="", description="why changes of the input were not tried, or not all of them")
+
+    @property
+    def input_settled(self) -> bool:
+        """Whether a change of the input was tried on images enough to tell, or none was left to try."""
+        inputs = [entry for entry in self.alternatives if entry.reading != "class order" and entry.p_value is not None]
+        return self.note == NOTHING_LEFT or any(entry.after.total >= TELLING for entry in inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lsa_audit.records import Plausibility
+from lsa_audit.records.plausibility import NOTHING_LEFT
 
 from .records import alternative, found, levels, record
 
@@ -30,19 +31,31 @@ def test_a_small_or_uncertain_gain_is_none(before, after, p_value, expected):
     assert levels("plausibility", tried(alternative(before, after, p_value))) == expected
 
 
-def test_the_best_change_of_the_input_and_the_best_order_are_named():
+def test_the_best_change_alone_is_named_and_of_equals_the_first():
     better = alternative(82, 190, change="channels as BGR", options="--channel-order bgr", reading="channel order")
-    order = alternative(20, 180, reading="class order", change="another order (a is class 3)", options="")
-    first, second = found("plausibility", tried(alternative(82, 182), better, order))
-    assert first.message.startswith("With --channel-order bgr clean accuracy would be 95.0 %")
-    assert "With another order (a is class 3) clean accuracy would be 90.0 %" in second.message
+    order = alternative(20, 182, reading="class order", change="another order (a is class 3)", options="")
+    (finding,) = found("plausibility", tried(alternative(82, 182), better, order))
+    assert finding.message.startswith("With another order (a is class 3) clean accuracy would be 91.0 %")
+    (finding,) = found("plausibility", tried(alternative(82, 182), better))
+    assert finding.message.startswith("With --channel-order bgr clean accuracy would be 95.0 %")
+    (finding,) = found("plausibility", tried(alternative(82, 188), better))
+    assert finding.message.startswith("With --mean .485,.456,.406 --std .229,.224,.225 clean accuracy would be 94.0 %")
 
 
 @pytest.mark.parametrize(("after", "expected"), [(109, []), (110, ["warning"])])
 def test_an_order_that_leaves_many_wrong_is_none(after, expected):
     """A network without knowledge fits one order better than another."""
     order = alternative(20, after, reading="class order", change="labels +1", options="--label-offset 1")
-    assert levels("plausibility", tried(order)) == expected
+    assert levels("plausibility", tried(alternative(20, 20), order)) == expected
+    trial = Plausibility(alternatives=(order,), passes=0, allowed=9, note=NOTHING_LEFT)
+    assert levels("plausibility", record(plausibility=trial)) == expected
+
+
+@pytest.mark.parametrize(("after", "expected"), [(181, []), (182, ["warning"])])
+def test_an_order_counts_for_less_where_no_input_was_tried(after, expected):
+    order = alternative(20, after, reading="class order", change="labels +1", options="--label-offset 1")
+    trial = Plausibility(alternatives=(order,), passes=0, allowed=9, note="the scan makes too few passes")
+    assert levels("plausibility", record(plausibility=trial)) == expected
 
 
 def test_nothing_was_tried():
