@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..records import AuditRecord, DropEffect, Neuron, NeuronClass, NeuronTable
+from ..records import AuditRecord, DropEffect, NeuronClass, NeuronColumns, NeuronTable
 from . import text
 
 CLASSES: tuple[NeuronClass, ...] = ("fragile", "robust", "null")
@@ -28,9 +28,10 @@ def count(table: NeuronTable, kind: NeuronClass) -> int:
     return table.neurons.clean.neuron_class.count(kind)
 
 
-def by_drop(neurons: Iterable[Neuron]) -> list[Neuron]:
-    """The largest drop of accuracy on clean images first."""
-    return sorted(neurons, key=lambda neuron: (-neuron.clean.accuracy_drop, neuron.neuron_index))
+def by_drop(neurons: NeuronColumns) -> list[int]:
+    """The places of the neurons, that with the largest drop of accuracy on clean images first."""
+    drops, indices = neurons.clean.accuracy_drop, neurons.neuron_index
+    return sorted(range(len(neurons)), key=lambda place: (-drops[place], indices[place]))
 
 
 def is_estimated(effect: DropEffect, table: NeuronTable) -> bool:

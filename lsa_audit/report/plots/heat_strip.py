@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...records import AuditRecord, NeuronTable
 from .. import text
-from ..neuron_layers import any_estimated, by_depth, by_drop, count, is_estimated, most_fragile
+from ..neuron_layers import any_estimated, by_depth, by_drop, count, most_fragile
 from .drawing import GRID, QUIET, SERIES, Figure, canvas, finish
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def figures(record: AuditRecord) -> tuple[Figure, ...]:
         return ()
     tables = by_depth(record)
     title = f"{text.capitalized(record.accuracy_name)} drop of the neurons over depth"
-    largest = max(abs(neuron.clean.accuracy_drop) for table in tables for neuron in table.neurons)
+    largest = max(abs(drop) for table in tables for drop in table.neurons.clean.accuracy_drop)
     if 100 * largest <= STEPS[0]:
         nothing = f"No neuron changes the {record.accuracy_name} when it is dropped, so there is no figure of them."
         return (Figure(KEY, title, nothing),)
@@ -62,15 +62,15 @@ def figures(record: AuditRecord) -> tuple[Figure, ...]:
 
 def _cells(table: NeuronTable, limits: Sequence[float]) -> list[_Cell]:
     """At most `CELLS` cells; one that stands for several neurons shows the one with the largest change."""
-    ordered = by_drop(table.neurons)
+    ordered, effects = by_drop(table.neurons), table.neurons.clean
     number = min(CELLS, len(ordered))
     cells = []
     for place in range(number):
         members = ordered[place * len(ordered) // number : (place + 1) * len(ordered) // number]
-        extreme = max(members, key=lambda neuron: abs(neuron.clean.accuracy_drop))
-        drop = 100 * extreme.clean.accuracy_drop
+        extreme = max(members, key=lambda member: abs(effects.accuracy_drop[member]))
+        drop = 100 * effects.accuracy_drop[extreme]
         level = sum(abs(drop) >= limit for limit in limits)
-        cells.append(_Cell(level if drop > 0 else -level, is_estimated(extreme.clean, table)))
+        cells.append(_Cell(level if drop > 0 else -level, effects.measured[extreme] < table.samples))
     return cells
 
 

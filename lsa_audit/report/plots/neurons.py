@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...records import AuditRecord, Neuron, NeuronClass, NeuronTable
 from .. import text
-from ..neuron_layers import by_depth, is_estimated, most_fragile
+from ..neuron_layers import any_estimated, by_depth, is_estimated, most_fragile
 from .drawing import BAD, FONT_SIZE, GOOD, QUIET, SURFACE, Figure, canvas, finish, is_finite
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _figure(record: AuditRecord, table: NeuronTable, order: int) -> Figure:
 
 def _describe(record: AuditRecord, table: NeuronTable, placed: int, drawn: int) -> str:
     parts = [f"One mark a neuron; the numbers are neuron indices of the largest {record.accuracy_name} drops."]
-    if any(is_estimated(neuron.clean, table) for neuron in table.neurons):
+    if any_estimated(table):
         parts.append("A hollow mark or an upright cross is a drop that was not measured on every image.")
     unplaced = len(table.neurons) - placed
     if unplaced:

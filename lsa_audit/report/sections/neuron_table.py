@@ -34,7 +34,7 @@ def class_counts(table: NeuronTable) -> str:
     """How many neurons are of each class on clean images, and how many of them were not measured in full."""
     listed = ", ".join(f"{count(table, kind):,} {kind}" for kind in CLASSES)
     counts = f"{listed} of {text.quantity(len(table.neurons), 'neuron')}"
-    unmeasured = sum(is_estimated(neuron.clean, table) for neuron in table.neurons)
+    unmeasured = sum(measured < table.samples for measured in table.neurons.clean.measured)
     return f"{counts}, {unmeasured:,} of them not dropped on every image" if unmeasured else counts
 
 
@@ -57,11 +57,11 @@ def neuron_table(record: AuditRecord, table: NeuronTable, limit: int = ROW_LIMIT
         Column("measured, clean / adversarial", "number"),
     )
     ordered = by_drop(table.neurons)
-    rows = tuple(_row(neuron, table) for neuron in ordered[:limit])
+    rows = tuple(_row(table.neurons[place], table) for place in ordered[:limit])
     rest = ordered[limit:]
     note = ""
     if rest:
-        fragile = sum(neuron.clean.neuron_class == "fragile" for neuron in rest)
+        fragile = sum(table.neurons.clean.neuron_class[place] == "fragile" for place in rest)
         note = f"{text.quantity(len(rest), 'more neuron')} with smaller drops ({fragile:,} fragile): see record.json."
     return Table(f"Neurons of {text.name(table.layer)}, the largest {named} drop first", columns, rows, note)
 

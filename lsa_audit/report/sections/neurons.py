@@ -123,12 +123,12 @@ def _targeting(tables: Sequence[NeuronTable]) -> tuple[Targeting, ...]:
 
 def _row(table: NeuronTable) -> Row:
     estimated = any_estimated(table)
-    under_attack = sum(neuron.adversarial.neuron_class == "fragile" for neuron in table.neurons)
-    first = by_drop(table.neurons)[0]
+    neurons = table.neurons
+    under_attack = neurons.adversarial.neuron_class.count("fragile")
+    first = neurons[by_drop(neurons)[0]]
     largest = (text.percent(first.clean.accuracy_drop), neuron_table.drop_interval(first.clean))
-    measured = sum(
-        not (is_estimated(neuron.clean, table) or is_estimated(neuron.adversarial, table)) for neuron in table.neurons
-    )
+    both = zip(neurons.clean.measured, neurons.adversarial.measured, strict=True)
+    measured = sum(min(pair) >= table.samples for pair in both)
     cells = (
         text.name(table.layer),
         f"{len(table.neurons):,}",

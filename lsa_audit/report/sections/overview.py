@@ -106,9 +106,9 @@ def _layer_card(record: AuditRecord) -> Card:
 def _neuron_card(record: AuditRecord) -> Card:
     if not record.neurons:
         return Card("Fragile neurons", text.DASH, "no neuron was dropped", "quiet")
-    neurons = [neuron for table in record.neurons for neuron in table.neurons]
-    fragile = sum(neuron.clean.neuron_class == "fragile" for neuron in neurons)
+    neurons = sum(len(table.neurons) for table in record.neurons)
+    fragile = sum(table.neurons.clean.neuron_class.count("fragile") for table in record.neurons)
     where = text.name(record.neurons[0].layer, 40) if len(record.neurons) == 1 else f"{len(record.neurons)} layers"
     estimated = any(any_estimated(table) for table in record.neurons)
     note = f"dropped one at a time in {where}{'; partly estimated' if estimated else ''}"
-    return Card("Fragile neurons", marked(f"{fragile:,} of {len(neurons):,}", estimated), note)
+    return Card("Fragile neurons", marked(f"{fragile:,} of {neurons:,}", estimated), note)
