@@ -234,7 +234,7 @@ def run(
     folder = RunFolder.prepare(out, model, effective.data or "no-data")
     with TerminalProgress() as progress:
         result = audit(model, effective, progress=progress)
-    gating = gated.judged(folder, result, question, against)
+    gating = gated.judged(folder, result, question, against, outputs)
     written = folder.write(result.record, result.evidence, gating)
     if outputs:
         rendering.write(outputs, Shown(result.record, gating, pictures(result.record, result.evidence)))
