@@ -42,7 +42,7 @@ def update(
     gates = questions.of_run(record.settings, profile, preset, None).gates
     new = of_run(run, record, evidence, partial(questions.measures, gates))
     old = read_baseline(to) if exists(to) else None
-    baseline = updated(old, new, datetime.now(UTC).date(), accept)
+    baseline = updated(old, new, datetime.now(UTC).date(), accept, gates)
     path, size = write_baseline(to, baseline)
     for line in _changes(old.snapshot if old else None, new):
         typer.echo(line)

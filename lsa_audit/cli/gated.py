@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..records.gating import Gating
     from ..records.snapshot import Snapshot
     from .output import RunFolder
+    from .rendering import Output
 
 PATH_LIMIT = 4096
 ACCURACIES = ("clean_accuracy", "robust_accuracy")
@@ -67,18 +68,34 @@ def asked(profile: Profile, name: str, wanted: Wanted) -> tuple[Question | None,
     return question, against
 
 
-def judged(folder: RunFolder, result: Audit, question: Question | None, against: Snapshot | None) -> Gating | None:
-    """What the gates say, where they are asked; a run that they cannot judge is kept all the same.
+def judged(
+    folder: RunFolder,
+    result: Audit,
+    question: Question | None,
+    against: Snapshot | None,
+    outputs: Sequence[Output] = (),
+) -> Gating | None:
+    """What the gates say, where they are asked; a run that they cannot judge is kept all the same, with its reports.
+
+    Args:
+        outputs: the further reports, which are written without a verdict where the gates refuse the run.
 
     Raises:
         UsageError: the run cannot be compared with the baseline, or a gate finds nothing to look at.
     """
     if question is None:
         return None
+    from ..report.pictures import pictures
+    from ..report.shown import Shown
+    from . import rendering
+
     try:
         return gates.judged(folder.path, result.record, result.evidence, question, against)
     except AuditError:
-        say_where(folder.write(result.record, result.evidence))
+        written = folder.write(result.record, result.evidence)
+        if outputs:
+            rendering.write(outputs, Shown(result.record, None, pictures(result.record, result.evidence)))
+        say_where(written)
         raise
 
 

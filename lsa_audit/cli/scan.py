@@ -253,7 +253,7 @@ def run(
     with prepared.in_use() as folder:
         with TerminalProgress() as progress:
             result = audit(model, effective, progress=progress)
-        gating = gated.judged(folder, result, question, against)
+        gating = gated.judged(folder, result, question, against, outputs)
         written = folder.write(result.record, result.evidence, gating)
     if outputs:
         rendering.write(outputs, Shown(result.record, gating, pictures(result.record, result.evidence)))

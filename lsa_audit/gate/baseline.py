@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 
 from ..errors import UsageError
+from ..gates import Gate
 from ..records.snapshot import Acceptance, Baseline, Snapshot
-from ..units import format_percent
+from ..units import format_number, format_percent
 from .comparability import Rows, layer_refusals, other_conditions, pair, said
 from .counts import health_findings, new_skips
-from .layers import last_measured
+from .layers import MEASURE, last_measured
 from .snapshot import check, measured_layers, robust
-from .targets import balls
+from .targets import balls, chosen
 
 FIRST = "first"
 IMPROVED = "improved"
 
 
-def updated(old: Baseline | None, new: Snapshot, day: date, accept: str | None) -> Baseline:
+def updated(
+    old: Baseline | None, new: Snapshot, day: date, accept: str | None, gates: Mapping[str, Gate] | None = None
+) -> Baseline:
     """The baseline that a run becomes, with the history of all that came before it.
 
     Args:
+        gates: say by how much the relative error of a layer may rise.
         accept: the reason to take the run although it is no improvement.
 
     Raises:
@@ -34,7 +38,7 @@ def updated(old: Baseline | None, new: Snapshot, day: date, accept: str | None) 
     if old is None:
         return Baseline(snapshot=new, history=(_acceptance(new, day, accept or FIRST),))
     check(old.snapshot)
-    found = list(worse(old.snapshot, new))
+    found = [*worse(old.snapshot, new), *_risen(old.snapshot, new, gates or {})]
     if found and accept is None:
         raise UsageError(
             f"the run does not improve on the baseline: {'; '.join(found)}", "accept it with --accept REASON"
@@ -90,6 +94,26 @@ def _lists(old: Snapshot, new: Snapshot) -> Iterator[str]:
     for name in after.mvl if after else ():
         if before and name not in before.mvl:
             yield f"layer {name} is new among the most vulnerable under {under}"
+
+
+def _risen(old: Snapshot, new: Snapshot, gates: Mapping[str, Gate]) -> Iterator[str]:
+    """Layers whose mean relative error rises by more than a gate on it allows; those without such a gate may rise."""
+    limited = {key: gate for key, gate in gates.items() if gate.max_rise is not None}
+    for measured in new.measured:
+        before = measured_layers(old, measured.perturbation)
+        if before is None or before.measure != measured.measure or measured.measure != MEASURE:
+            continue
+        then = {state.layer: state.mean for state in before.layers}
+        now = {state.layer: state.mean for state in measured.layers}
+        for key, names in chosen(limited, "relative_error", list(now)).items():
+            gate = limited[key]
+            if measured.perturbation != (gate.under or last_measured(new)):
+                continue
+            for name in names:
+                first, second = then.get(name), now[name]
+                if first is not None and second is not None and second - first > (gate.max_rise or 0.0):
+                    rise = f"from {format_number(first)} to {format_number(second)}"
+                    yield f"the mean relative error of {name} rises {rise}"
 
 
 def _acceptance(run: Snapshot, day: date, reason: str) -> Acceptance:

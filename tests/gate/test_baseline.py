@@ -13,7 +13,7 @@ from lsa_audit.gate.snapshot import pack
 from lsa_audit.records import Skipped
 from lsa_audit.records.snapshot import Baseline, NeuronCount
 
-from .builders import FGSM, PGD, SMALL, digests, finding, first, judged, layers, snap
+from .builders import FGSM, PGD, SMALL, digests, finding, first, gates, judged, layers, snap
 
 DAY = date(2026, 3, 1)
 
@@ -126,3 +126,29 @@ def test_a_broken_baseline_is_refused():
     broken = start().model_copy(update={"snapshot": snap(images=0)})
     with pytest.raises(DataError):
         updated(broken, snap(), DAY, None)
+
+
+RISES = {"relative_error@conv*": ["error", {"max_rise": 0.1}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "mean", "refused"),
+    [
+        (RISES, 0.61, "conv2 rises from 0.5 to 0.61"),
+        (RISES, 0.59, ""),
+        (RISES, 0.1, ""),
+        (RISES, None, ""),
+        ({"relative_error@conv*": ["error", {"max": 0.1}]}, 0.9, ""),
+        ({"relative_error@conv*": "off"}, 0.9, ""),
+        ({"relative_error@fc": ["error", {"max_rise": 0.0}]}, 0.9, ""),
+        ({}, 0.9, ""),
+    ],
+)
+def test_a_layer_that_moves_further_than_its_gate_allows_is_worse(asked, mean, refused):
+    run = snap(measured=(layers({"conv1": 0.4, "conv2": mean, "fc": 0.9}, ["fc"]),))
+    if not refused:
+        updated(start(), run, DAY, None, gates(asked))
+        return
+    with pytest.raises(UsageError, match=refused):
+        updated(start(), run, DAY, None, gates(asked))
+    assert updated(start(), run, DAY, "known", gates(asked)).history[-1].reason == "known"

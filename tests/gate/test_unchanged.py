@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -14,7 +16,10 @@ from lsa_audit.gate.snapshot import pack
 from lsa_audit.gates import PRESETS, Waiver
 from lsa_audit.records.gating import EXIT_CODES
 from lsa_audit.records.snapshot import NeuronCount
+from lsa_audit.report import github_annotations, junit, markdown, sarif
+from lsa_audit.report.shown import Shown
 
+from ..report.builders import build
 from .builders import (
     CLEAN_DROP,
     FGSM,
@@ -264,3 +269,20 @@ def test_no_number_of_images_shows_a_drop_of_nothing():
 
 def test_what_is_off_or_absolute_needs_nothing():
     assert list(said(snap(), gates({"clean_accuracy": "off", "skipped": ["error", {"max": 0}]}))) == []
+
+
+def test_reports_show_what_cannot_be_compared_without_alarm():
+    record = build()
+    before = snap(measured=(MEASURED,))
+    gating = ask(STRICT, exported(before), before)
+    shown = Shown(record, gating, ())
+    assert "not comparable" in markdown.render(shown)
+    counted = ElementTree.fromstring(junit.render(shown)).find("testsuite")  # noqa: S314 - our own
+    assert (counted.get("failures"), counted.get("errors")) == ("0", "0")
+    assert int(counted.get("skipped")) >= 7
+    results = json.loads(sarif.render(shown))["runs"][0]["results"]
+    levels = {each["level"] for each in results if each.get("properties") == {"outcome": "not-comparable"}}
+    assert levels == {"note"}
+    annotations = github_annotations.render(shown)
+    assert "::notice" in annotations
+    assert not [line for line in annotations.splitlines() if line.startswith("::error") and "comparable" in line]
