@@ -22,6 +22,7 @@ NAME = "config.json"
 FOLDER_PREFIX = "local-dir:"
 """As timm writes a folder."""
 
+RESERVED = (*timm.RESERVED, "cache_dir", "features_only")
 CONFIG_BYTES = 16 * 2**20
 STANDARD = tuple(
     f"{stem}{suffix}"
@@ -134,7 +135,7 @@ def _found(config: Mapping[str, Any], architecture: str, path: Path) -> dict[str
 def _arguments(config: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
     """For timm's factory: those of the file, the class count, and the size of a network of one size."""
     arguments = plain_arguments(config.get("model_args") or {})
-    if reserved := [name for name in arguments if name in timm.RESERVED]:
+    if reserved := [name for name in arguments if name in RESERVED]:
         raise ValueError(reserved[0])
     classes = config.get("num_classes", inner.get("num_classes"))
     if classes is not None:

@@ -4,9 +4,10 @@ import numpy
 import pytest
 import torch
 from PIL import Image
+from timm.data.transforms_factory import create_transform
 
 from lsa_audit.data.base import InputSpec
-from lsa_audit.data.transforms import INTERPOLATIONS, photo_sentence, photo_transform, to_input
+from lsa_audit.data.transforms import INTERPOLATIONS, photo_sentence, photo_transform, scale, to_input
 from lsa_audit.errors import DataError
 
 
@@ -137,3 +138,35 @@ def test_photo_without_a_wanted_shape_keeps_its_size():
     assert torch.equal(photo_transform(InputSpec())(Image.fromarray(pixels.numpy())), pixels.permute(2, 0, 1))
     gray = photo_transform(InputSpec())(Image.fromarray(pixels[..., 0].contiguous().numpy()))
     assert torch.equal(gray, pixels[None, ..., 0])
+
+
+@pytest.mark.parametrize("mode", ["center", "squash"])
+@pytest.mark.parametrize("size", [(30, 40), (41, 33), (20, 20), (28, 28)])
+@pytest.mark.parametrize("share", [0.875, 1.0, 0.5])
+def test_arrays_are_cropped_as_timm_crops_photos_where_that_is_asked_for(mode, size, share):
+    pixels = random_pixels(2, 3, *size)
+    spec = InputSpec((3, 21, 21), crop_share=share, interpolation="bilinear", crop_mode=mode, crops_arrays=True)
+    transform = create_transform((21, 21), interpolation="bilinear", crop_pct=share, crop_mode=mode, normalize=False)
+    result, done = to_input(pixels, spec)
+    for image, found in zip(pixels, result, strict=True):
+        assert torch.equal(found, transform(Image.fromarray(image.permute(1, 2, 0).numpy())))
+    assert "centre crop 21x21" in done[0]
+
+
+def test_photos_are_squashed_where_the_weights_want_it():
+    photo = Image.fromarray(random_pixels(1, 3, 30, 50)[0].permute(1, 2, 0).numpy())
+    spec = InputSpec((3, 20, 20), crop_share=0.8, crop_mode="squash")
+    both = photo.resize((25, 25), Image.Resampling.BICUBIC)
+    expected = torch.from_numpy(numpy.array(both.crop((2, 2, 22, 22)))).permute(2, 0, 1)
+    assert torch.equal(photo_transform(spec)(photo), expected)
+    assert photo_sentence(20, 20, spec) == "both sides to 25x25 (bicubic), centre crop 20x20"
+    with pytest.raises(DataError, match="crop mode 'border' is not supported"):
+        to_input(random_pixels(1, 3, 8, 8), InputSpec((3, 8, 8), crop_mode="border"))
+
+
+@pytest.mark.parametrize(("side", "said"), [(32, "enlarged 7 times"), (112, None), (300, None)])
+def test_a_large_enlargement_is_said(side, said):
+    _, done = to_input(random_pixels(1, 3, side, side), InputSpec((3, 224, 224)))
+    assert [step.partition(":")[0] for step in done[1:]] == ([said] if said else [])
+    assert scale((side, side), InputSpec((3, 224, 224), crop_share=0.875)) == 256 / side
+    assert scale((side, side), InputSpec()) == 1.0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import socket
 import tarfile
@@ -19,7 +20,8 @@ from torch import nn
 from lsa_audit.errors import ModelError, UnsafeError
 from lsa_audit.limits import Limits
 from lsa_audit.models import files
-from lsa_audit.models.files import mismatch, sniff
+from lsa_audit.models.checkpoint import load_state_dict
+from lsa_audit.models.files import is_safetensors, mismatch, sniff
 
 from ..hostile import archives
 
@@ -223,3 +225,29 @@ def test_real_files(shared: Path) -> None:
     assert found["cifar_resnet20.th"] == "checkpoint"
     assert found["cifar_cnn_a_adv.model"] == "checkpoint"
     assert found["mnist_cnn_a_adv.onnx"] == "onnx"
+
+
+PICKLES = [0x80 + 256 * protocol for protocol in range(6)]
+"""Lengths of a header whose first two bytes are those of a pickle."""
+OTHERS = [0x4B50, 0x8B1F, 0x0808, 0x7B7B, 0x3C3C, *(0x10000 + length for length in PICKLES)]
+"""Of a zip archive, a gzip file, an ONNX model, JSON, a web page; and of a pickle with a third byte."""
+
+
+@pytest.mark.parametrize("length", PICKLES + OTHERS)
+def test_safetensors_with_a_header_of_any_length(tmp_path: Path, length: int) -> None:
+    """The length is the beginning of the file, so that it may look like that of anything else."""
+    values = torch.arange(6.0).reshape(2, 3)
+    entry = {"a.weight": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
+    header = json.dumps(entry).encode().ljust(length)
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + header + values.numpy().tobytes())
+    assert sniff(path) == "safetensors"
+    assert torch.equal(load_state_dict(path)[0]["a.weight"], values)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(ModelError, match="truncated"):
+        load_state_dict(path)
+
+
+def test_no_length_of_a_header_hides_safetensors() -> None:
+    assert all(is_safetensors(length.to_bytes(8, "little") + b'{"') for length in range(2, 1 << 17))
+    assert not is_safetensors(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P")

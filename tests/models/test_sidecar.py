@@ -32,6 +32,22 @@ def test_a_sidecar_fills_what_is_missing_and_says_so(model):
     assert request.origin("std") == "given by the user"
 
 
+def test_how_photos_are_cropped_and_which_weights_count(model):
+    model.with_suffix(".yaml").write_text(
+        "crop: 0.875\ninterpolation: bilinear\ncrop_mode: squash\nweights: raw\narch: resnet18\n"
+        "model_args: {pad_type: same, img_size: [8, 9]}\n"
+    )
+    request = with_sidecar(ModelRequest(str(model), interpolation="bicubic", arguments={"pad_type": ""}))
+    assert (request.crop_share, request.interpolation, request.crop_mode) == (0.875, "bicubic", "squash")
+    assert request.weights == "raw"
+    assert request.arguments == {"pad_type": "", "img_size": (8, 9)}
+
+
+def test_arguments_are_never_for_a_factory(model):
+    model.with_suffix(".yaml").write_text("model_args: {a: 1}")
+    assert with_sidecar(ModelRequest(str(model), arch="net.py:build")).arguments == {}
+
+
 def test_a_list_is_an_input_size_too(model):
     model.with_suffix(".yaml").write_text("input_size: [1, 28, 28]")
     assert with_sidecar(ModelRequest(str(model))).input_shape == (1, 28, 28)
@@ -44,6 +60,14 @@ def test_a_list_is_an_input_size_too(model):
         ("mean: [true]", "is not understood"),
         ("std: {a: 1}", "is not understood"),
         ("input_size: 3xAx3", "CxHxW"),
+        ("crop: 0", "above 0 and up to 1"),
+        ("crop: 1.5", "above 0 and up to 1"),
+        ("crop: .nan", "above 0 and up to 1"),
+        ("interpolation: magic", "write one of nearest"),
+        ("crop_mode: border", "write center, squash"),
+        ("weights: [ema]", "ema, raw, or the name"),
+        ("model_args: {a: {b: 1}}", "plain values"),
+        ("model_args: {img_size: 1000000}", "plain values"),
         ("layout: chwn", "nchw, nhwc or flat"),
         ("classes: 1", "is not understood"),
         ("arch: evil.py:make", "timm name"),
