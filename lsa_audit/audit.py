@@ -28,6 +28,7 @@ from .graph.base import Graph
 from .graph.select import select
 from .graph.verification import TOLERANCE
 from .graph.walker import no_backward, walk
+from .loading import WALK_IMAGES, Images, Subject, in_training, load, load_without_data, say_outputs
 from .measuring import Study, attack_to_study, attacks_to_study, measure_parts, needs_images, neuron_layers
 from .models.answers import predicted
 from .models.base import Model
@@ -40,20 +41,7 @@ from .profile import Profile, build, read
 from .progress import Progress, shown
 from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, Skipped, Sweep
 from .runtime import batch_size_on, choose_threads, runtime
-from .stages import (
-    WALK_IMAGES,
-    Images,
-    Scene,
-    Subject,
-    attack_and_measure,
-    in_training,
-    load,
-    load_without_data,
-    make_bench,
-    on_device,
-    predict,
-    say_outputs,
-)
+from .stages import Scene, attack_and_measure, make_bench, on_device, predict
 from .statistics import Floats, estimate
 from .units import format_percent
 from .verdicts import Verdicts, sweeps

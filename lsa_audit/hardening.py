@@ -34,6 +34,7 @@ from .harden.trainee import trainee_of
 from .harden.training.loop import Setup, train
 from .harden.training.state import copy_of, put
 from .harden.training.trial import Trial, try_steps
+from .loading import load, load_data, model_request, say_outputs
 from .models.base import Model
 from .models.base import describe as describe_model
 from .models.failures import forward_failures
@@ -46,7 +47,7 @@ from .progress import Progress
 from .records import LabelInfo
 from .records.hardening import ChosenLayer, Hardening, LearningRateTrial, Trainee, TrainingLog
 from .runtime import kernels, runtime
-from .stages import load, load_data, model_request, on_device, say_outputs
+from .stages import on_device
 from .writing import write_whole
 
 COMPARED_IMAGES = 100

@@ -19,6 +19,7 @@ from .data.base import describe as describe_data
 from .data.labels import choose_labels
 from .errors import DataError, UsageError
 from .judging import in_parts
+from .loading import load
 from .models.answers import NO_ANSWER, is_right, predicted
 from .models.base import Model
 from .models.base import describe as describe_model
@@ -31,7 +32,7 @@ from .records import AttackResult, AuditRecord, Norm, Perturbation, Record
 from .records.verification import Checked, Difference, Images, Verification
 from .runs import DAMAGED_HINT, stored
 from .runtime import default_batch_size, runtime
-from .stages import Scene, load, on_device, predict
+from .stages import Scene, on_device, predict
 from .statistics import estimate, finite
 from .verdicts import Verdicts, digest, from_saved, sweeps
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from .. import models
 from ..errors import ModelError, OutputError
-from ..models.base import Model, decided, fit
+from ..models.base import Model
 from ..models.deciding import VALUE_IMAGES
+from ..models.fitting import decided, fit
 from ..models.parity import relative_difference
 from ..models.request import ModelRequest
 from ..models.saving import pack, reload_request

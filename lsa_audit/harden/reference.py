@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ..data.base import Dataset, sha256
 from ..errors import AuditError, UsageError
+from ..loading import load_data
 from ..models.base import Model, weights_sha256
 from ..profile import Profile
 from ..records import AuditRecord
 from ..runs import stored
-from ..stages import load_data
 from ..statistics import mcnemar_loss
 from ..units import format_percent
 

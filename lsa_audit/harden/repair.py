@@ -19,6 +19,7 @@ from ..errors import DataError, ModelError, UsageError
 from ..graph.base import Graph
 from ..graph.select import select
 from ..graph.walker import walk
+from ..loading import WALK_IMAGES, load, model_request
 from ..models.base import Model, weights_sha256
 from ..models.base import describe as describe_model
 from ..models.failures import forward_failures
@@ -30,7 +31,7 @@ from ..records import AuditRecord, LabelInfo, Perturbation, Skipped
 from ..records.repair import Change, Outcome, Repair, Strengths
 from ..runs import DAMAGED_HINT, stored
 from ..runtime import Runtime, default_batch_size, runtime
-from ..stages import WALK_IMAGES, Scene, load, make_bench, model_request, on_device
+from ..stages import Scene, make_bench, on_device
 from .attacks import Judge, planned
 from .choice import best, try_all
 from .files import ModelFile, checked_file, fitted_to_file

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..errors import ModelError, UsageError
 from . import builtin, factory, pickled, timm
-from .base import Model, PixelModel, Preprocessing, describe, fit
+from .base import Model, PixelModel, Preprocessing, describe
 from .files import SUFFIXES, FileKind, mismatch, sniff
+from .fitting import fit
 from .hub_config import FOLDER_PREFIX, with_config, without_folder
 from .module import from_module
 from .request import ModelRequest

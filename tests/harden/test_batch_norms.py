@@ -11,7 +11,7 @@ from lsa_audit.errors import UsageError
 from lsa_audit.graph.walker import walk
 from lsa_audit.harden.batch_norms import refuse_single_images
 from lsa_audit.harden.recipe import Recipe
-from lsa_audit.models.base import fit
+from lsa_audit.models.fitting import fit
 from lsa_audit.parallel import Ranks
 
 

@@ -15,7 +15,7 @@ from lsa_audit.graph.walker import walk
 from lsa_audit.harden import files
 from lsa_audit.harden.files import checked_file, fitted_to_file
 from lsa_audit.harden.scaling import folds, scaled
-from lsa_audit.models.base import fit
+from lsa_audit.models.fitting import fit
 from lsa_audit.models.request import ModelRequest
 from lsa_audit.records.repair import Strengths
 

@@ -15,7 +15,7 @@ from lsa_audit import models
 from lsa_audit.graph.training import Trainee
 from lsa_audit.graph.walker import walk
 from lsa_audit.harden.files import checked_file
-from lsa_audit.models.base import fit
+from lsa_audit.models.fitting import fit
 from lsa_audit.models.request import ModelRequest
 
 IMAGES = torch.rand((8, 9), generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ from lsa_audit.audit import audit, make_profile
 from lsa_audit.data.builtin import digits_split
 from lsa_audit.errors import DataError, UsageError
 from lsa_audit.harden.reference import Scanned, check
-from lsa_audit.models.base import fit
+from lsa_audit.models.fitting import fit
 from lsa_audit.models.request import ModelRequest
 from lsa_audit.progress import Silent
 

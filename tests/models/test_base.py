@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lsa_audit.errors import ModelError
-from lsa_audit.models.base import Model, PixelModel, Preprocessing, describe, fit, weights_sha256
+from lsa_audit.models.base import Model, PixelModel, Preprocessing, describe, weights_sha256
+from lsa_audit.models.fitting import fit
 from lsa_audit.records import Conversion
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lsa_audit.models.base import Model, PixelModel, Preprocessing, fit
+from lsa_audit.models.base import Model, PixelModel, Preprocessing
+from lsa_audit.models.fitting import fit
 
 
 class Small(nn.Module):

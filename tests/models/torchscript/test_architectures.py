@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 from lsa_audit.graph.walker import walk
-from lsa_audit.models.base import fit
+from lsa_audit.models.fitting import fit
 from lsa_audit.models.module import from_module
 
 from ...graph.networks import images_for, randomise

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lsa_audit.errors import ModelError
 from lsa_audit.graph.walker import walk
-from lsa_audit.models.base import fit
+from lsa_audit.models.fitting import fit
 from lsa_audit.models.outputs import UndecidedError
 from lsa_audit.models.request import ModelRequest
 from lsa_audit.models.torchscript import load
