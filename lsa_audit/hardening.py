@@ -151,7 +151,7 @@ def harden(
                 clock.enter("train")
                 setup, untrained = _setup(scene, recipe, gammas, here), copy_of(scene.model.module)
                 with kernels(deterministic=recipe.deterministic):
-                    log = train(setup, progress, folder, resume=resume).log
+                    log = train(setup, progress, folder, resume=resume)
                     progress.message(f"training ended: {log.detail}")
                     trial = tried(setup, untrained, log, progress)
                 if not group.first:

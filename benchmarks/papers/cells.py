@@ -146,7 +146,7 @@ def _trained(
     with runtime(machine.device, machine.threads) as place, on_device(model.module, place.device):
         graph = walk(model, sample.to(place.device))
         setup = Setup(model, graph, recipe, gammas, parts.training, parts.validation, place.device, Ranks())
-        return train(setup, progress).log
+        return train(setup, progress)
 
 
 def _looked(model: Model, look: Look, parts: Parts, machine: Machine) -> Cell:

@@ -55,7 +55,7 @@ def test_a_warm_up_lets_it_break_later():
 def test_a_smaller_rate_shows_what_the_large_one_did_and_leaves_no_trace(lr, at_fault):
     made = setup({"at": "fgsm", "lr": lr, "epochs": 2, "schedule": "none", "clip_grad": 1.0})
     untrained = copy_of(made.model.module)
-    log = train(made, Silent()).log
+    log = train(made, Silent())
     after = copy_of(made.model.module)
     flags = [(parameter.requires_grad, parameter.grad) for parameter in made.model.module.parameters()]
     found = tried(made, untrained, log, Silent())
@@ -73,7 +73,7 @@ def test_a_smaller_rate_shows_what_the_large_one_did_and_leaves_no_trace(lr, at_
 def test_what_a_smaller_rate_does_not_mend_is_not_laid_on_it():
     trial = LearningRateTrial(lr=0.001, epoch=1, clean=0.12, at_fault=False)
     changes = {"epochs": tuple(epochs(0.1)), "clean_before": 0.98}
-    log = train(setup({"epochs": 1}), Silent()).log.model_copy(update=changes)
+    log = train(setup({"epochs": 1}), Silent()).model_copy(update=changes)
     assert sentence(trial, log, Recipe(lr=0.01)) == (
         "the training broke the model: clean accuracy fell from 98.0 % to 10.0 % in epoch 1, and with a learning rate "
         "of 0.001 instead of 0.01 to 12.0 %; try a smaller --epsilon, --gamma or --lad-step"

@@ -62,13 +62,6 @@ class Setup:
     ranks: Ranks = field(default_factory=Ranks)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """How it went; the kept weights are in the model."""
-
-    log: TrainingLog
-
-
 @dataclass
 class _Sums:
     """Over the steps of the current epoch."""
@@ -81,7 +74,7 @@ class _Sums:
     seconds: float = 0.0
 
 
-def train(setup: Setup, progress: Progress, folder: Path | None = None, *, resume: bool = False) -> Trained:
+def train(setup: Setup, progress: Progress, folder: Path | None = None, *, resume: bool = False) -> TrainingLog:
     """Train the model, and leave the weights of the best epoch in it.
 
     The best is the most robust one under PGD on the validation images among those that keep the clean accuracy which
@@ -134,7 +127,7 @@ class Training:
         self.before = Score(0.0, 0.0)
         self.resumed = 0
 
-    def run(self, *, resume: bool) -> Trained:
+    def run(self, *, resume: bool) -> TrainingLog:
         if resume:
             self._load()
         else:
@@ -163,7 +156,7 @@ class Training:
             robust_before=self.before.robust,
             resumed=self.resumed,
         )
-        return Trained(log)
+        return log
 
     def _ending(self) -> Any:
         return ending(self.epochs, self.before, self.setup.validation.labels, self.recipe) if self.epochs else None

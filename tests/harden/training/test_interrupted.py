@@ -63,12 +63,12 @@ def test_a_killed_training_goes_on_to_the_same_bits(which, name, moment, cut, tm
     settings, gammas = CUT[name]
     settings = {**settings, "save_every": moment and 1}
     whole = setup(settings, gammas)
-    expected = train(whole, Silent(), tmp_path).log
+    expected = train(whole, Silent(), tmp_path)
     folder = trainings.killed(cut(which), name, moment)
     stopped = load(folder / CHECKPOINT_NAME)
     assert stopped["step"] == (trainings.STEPS if moment is None else moment - 1)
     resumed = setup(settings, gammas)
-    log = train(resumed, Silent(), folder, resume=True).log
+    log = train(resumed, Silent(), folder, resume=True)
     assert untimed(log) == untimed(expected)
     assert (log.resumed, expected.resumed) == (1, 0)
     assert same(weights(resumed), weights(whole))
@@ -82,11 +82,11 @@ def test_a_killed_training_goes_on_to_the_same_bits(which, name, moment, cut, tm
 def test_a_training_that_broke_off_goes_on_to_the_same_bits(tmp_path):
     settings, gammas = {**PGD, "save_every": 1, "reg": "atlr", "ema": 0.9}, {"conv1": 0.1}
     whole = setup(settings, gammas)
-    expected = train(whole, Silent()).log
+    expected = train(whole, Silent())
     with pytest.raises(RuntimeError, match="stop"):
         train(setup(settings, gammas), Failing(6), tmp_path)
     resumed = setup(settings, gammas)
-    log = train(resumed, Silent(), tmp_path, resume=True).log
+    log = train(resumed, Silent(), tmp_path, resume=True)
     assert (log.resumed, expected.resumed) == (1, 0)
     assert untimed(log) == untimed(expected)
     assert same(weights(resumed), weights(whole))
@@ -94,9 +94,9 @@ def test_a_training_that_broke_off_goes_on_to_the_same_bits(tmp_path):
 
 def test_a_finished_training_is_only_put_back(tmp_path):
     first = setup(PGD)
-    log = train(first, Silent(), tmp_path).log
+    log = train(first, Silent(), tmp_path)
     again = setup(PGD)
-    other = train(again, Failing(1), tmp_path, resume=True).log
+    other = train(again, Failing(1), tmp_path, resume=True)
     assert untimed(other) == untimed(log)
     assert same(weights(again), weights(first))
 
@@ -123,7 +123,7 @@ def test_there_must_be_something_to_go_on_with(tmp_path):
 
 
 def test_the_log_has_a_line_an_epoch(tmp_path):
-    log = train(setup(PGD), Silent(), tmp_path).log
+    log = train(setup(PGD), Silent(), tmp_path)
     lines = [json.loads(line) for line in (tmp_path / LOG_NAME).read_text().splitlines()]
     assert lines == [epoch.model_dump(mode="json") for epoch in log.epochs]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [CHECKPOINT_NAME, LOG_NAME]
@@ -159,7 +159,7 @@ def test_a_loss_that_is_not_finite_stops_it_and_keeps_the_last_good_checkpoint(t
     assert content["step"] == trainings.STEPS
     assert all(value.isfinite().all() for value in content["model"].values())
     again = setup(PGD)
-    assert train(again, Silent(), tmp_path, resume=True).log.ending == "finished"
+    assert train(again, Silent(), tmp_path, resume=True).ending == "finished"
 
 
 def test_a_learning_rate_beyond_all_bounds_stops_it(tmp_path):

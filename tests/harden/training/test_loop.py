@@ -50,14 +50,14 @@ def base():
 def test_a_regulariser_that_weighs_nothing_gives_the_bits_of_the_base(settings, gammas, base):
     trained, left = run({**PGD, "augment": ("flip",), **settings}, gammas)
     assert same(left, base[1])
-    assert untimed(trained.log) == untimed(base[0].log)
+    assert untimed(trained) == untimed(base[0])
 
 
 def test_a_regulariser_that_weighs_something_does_not(base):
     for settings, gammas in (({"reg": "atlr"}, {"conv1": 0.3}), ({"reg": "lad-lie"}, {"relu1": 0.0})):
         trained, left = run({**PGD, "augment": ("flip",), **settings}, gammas)
         assert not same(left, base[1])
-        assert (trained.log.epochs[0].penalty is not None) == (settings["reg"] == "atlr")
+        assert (trained.epochs[0].penalty is not None) == (settings["reg"] == "atlr")
 
 
 def test_training_follows_the_seed(base):
@@ -70,7 +70,7 @@ def test_training_follows_the_seed(base):
 def test_a_network_learns_to_withstand_the_attack():
     images = dataset(200)
     made = setup({"at": "fgsm", "epochs": 8, "lr": 0.05}, own=trainings.fresh(norm=True, dropout=0.0), training=images)
-    log = train(made, Silent()).log
+    log = train(made, Silent())
     assert log.ending == "finished"
     assert log.robust_before < 0.4
     assert max(epoch.robust for epoch in log.epochs) > 0.7
@@ -79,7 +79,7 @@ def test_a_network_learns_to_withstand_the_attack():
 
 def test_the_kept_epoch_is_the_most_robust_one_and_its_weights_are_left():
     made = setup({**PGD, "epochs": 4, "lr": 0.1, "max_clean_drop": 0.05})
-    log = train(made, Silent()).log
+    log = train(made, Silent())
     floor = log.clean_before - 0.05
     best = -1.0
     for epoch in log.epochs:
@@ -95,7 +95,7 @@ def test_the_kept_epoch_is_the_most_robust_one_and_its_weights_are_left():
 def test_no_epoch_above_the_floor_leaves_the_very_bits_of_before():
     made = setup({**PGD, "lr": 2.0, "max_clean_drop": 0.0})
     before = weights(made)
-    log = train(made, Silent()).log
+    log = train(made, Silent())
     assert log.kept_epoch is None
     assert not any(epoch.kept for epoch in log.epochs)
     assert same(weights(made), before)
@@ -104,7 +104,7 @@ def test_no_epoch_above_the_floor_leaves_the_very_bits_of_before():
 def test_a_learning_rate_that_destroys_the_network_ends_it_as_collapsed():
     made = setup({**PGD, "lr": 50.0, "max_clean_drop": 0.2})
     before = weights(made)
-    log = train(made, Silent()).log
+    log = train(made, Silent())
     assert (log.ending, log.kept_epoch, len(log.epochs)) == ("collapsed", None, 2)
     assert "no better than always giving one label" in log.detail
     assert same(weights(made), before)
@@ -113,7 +113,7 @@ def test_a_learning_rate_that_destroys_the_network_ends_it_as_collapsed():
 def test_weights_kept_before_a_collapse_are_put_back(tmp_path):
     made = setup({**PGD, "lr": 1e-4, "bn": "frozen"})
     doctor = Doctor(made, trainings.STEPS + 1, lambda head: head.weight.zero_())
-    log = train(made, doctor, tmp_path).log
+    log = train(made, doctor, tmp_path)
     assert (log.ending, log.kept_epoch, len(log.epochs)) == ("collapsed", 1, 3)
     content = load(tmp_path / CHECKPOINT_NAME)
     assert same(weights(made), content["best"])
@@ -123,20 +123,20 @@ def test_weights_kept_before_a_collapse_are_put_back(tmp_path):
 
 def test_patience_ends_a_training_that_gets_no_better():
     trained, _ = run({**PGD, "lr": 1e-7, "momentum": 0.0, "epochs": 6, "patience": 2, "bn": "frozen"})
-    assert trained.log.ending == "early-stop"
-    assert [epoch.kept for epoch in trained.log.epochs] == [True, False, False]
+    assert trained.ending == "early-stop"
+    assert [epoch.kept for epoch in trained.epochs] == [True, False, False]
 
 
 def test_training_without_attack_keeps_by_clean_accuracy():
     trained, _ = run({"at": "none", "epochs": 2})
-    first = trained.log.epochs[0]
+    first = trained.epochs[0]
     assert first.kept
     assert first.train_robust > 0.5
 
 
 def test_averaged_weights_are_what_is_validated_and_left():
     made = setup({**PGD, "ema": 0.99, "epochs": 1, "lr": 0.5})
-    log = train(made, Silent()).log
+    log = train(made, Silent())
     plain = run({**PGD, "epochs": 1, "lr": 0.5})
     assert not same(weights(made), plain[1])
     again = loop.validate(made.model.module, made.validation, made.recipe, made.device, made.ranks)
@@ -148,7 +148,7 @@ def test_micro_batches_take_the_steps_of_the_whole_batch():
     settings = {**PGD, "augment": ("flip", "crop", "erase")}
     whole, left = run({**settings, "accumulate": 1}, **own)
     parts, other = run({**settings, "accumulate": 4}, own=network(norm=False, dropout=0.0))
-    for one, two in zip(whole.log.epochs, parts.log.epochs, strict=True):
+    for one, two in zip(whole.epochs, parts.epochs, strict=True):
         assert one.loss == pytest.approx(two.loss, abs=1e-5)
         assert one.train_robust == two.train_robust
     for name, value in left.items():
@@ -157,8 +157,8 @@ def test_micro_batches_take_the_steps_of_the_whole_batch():
 
 def test_free_counts_every_replay_as_a_step_on_the_same_images():
     trained, _ = run({"at": "free", "steps": 3, "epochs": 1})
-    assert trained.log.epochs[0].step == 4
-    assert 0 <= trained.log.epochs[0].train_robust <= 1
+    assert trained.epochs[0].step == 4
+    assert 0 <= trained.epochs[0].train_robust <= 1
 
 
 # --- no trace ------------------------------------------------------------------------------------

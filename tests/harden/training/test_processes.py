@@ -53,7 +53,7 @@ def test_the_losses_and_weights_are_those_of_one_process(name, shared_batches):
         assert {key: value[key] for key in value if key not in timed} == {
             key: other[key] for key in other if key not in timed
         }
-    for epoch, own in zip(first["log"]["epochs"], alone.log.epochs, strict=True):
+    for epoch, own in zip(first["log"]["epochs"], alone.epochs, strict=True):
         assert epoch["loss"] == pytest.approx(own.loss, abs=1e-5)
         assert epoch["penalty"] == pytest.approx(own.penalty, abs=1e-5)
         # The same images in the same order: as many of them are right.

@@ -20,7 +20,7 @@ from lsa_audit.data.base import Dataset
 from lsa_audit.graph.base import Graph
 from lsa_audit.graph.walker import walk
 from lsa_audit.harden.recipe import Recipe
-from lsa_audit.harden.training.loop import Setup, Trained, train
+from lsa_audit.harden.training.loop import Setup, train
 from lsa_audit.models.base import Model
 from lsa_audit.parallel import Ranks, ranks
 from lsa_audit.progress import Silent
@@ -172,7 +172,7 @@ def weights(of: Setup) -> dict[str, Tensor]:
 
 def run(
     settings: Mapping[str, object], gammas: Mapping[str, float] | None = None, **own: object
-) -> tuple[Trained, dict[str, Tensor]]:
+) -> tuple[TrainingLog, dict[str, Tensor]]:
     """Train without a folder: the log, and the weights that were left."""
     made = setup(settings, gammas, **own)  # type: ignore[arg-type]
     return train(made, Silent()), weights(made)
@@ -265,7 +265,7 @@ def _share_all(folder: Path) -> None:
             place.mkdir()
             own = network(norm=name == NORMED, dropout=0.0)
             made = setup({"batch_size": 32, **settings}, gammas, own=own, group=group)
-            log = train(made, Silent(), place).log
+            log = train(made, Silent(), place)
             torch.save({"log": log.model_dump(), "weights": weights(made)}, folder / f"{name}-{group.rank}.pt")
 
 
