@@ -47,8 +47,11 @@ def test_batch_sizes_do_not_change_verdicts_or_figures():
     profiles = [make_profile({"test": {"data": "digits", **FAST, "batch_size": size}}) for size in (7, 60)]
     one, other = (audit("digits-cnn", profile, progress=Silent()) for profile in profiles)
     for key, value in one.evidence.items():
-        if key.startswith(("right/", "clean_")):
+        if key.startswith("clean_"):
             assert (value == other.evidence[key]).all(), key
+        if key.startswith("right/"):
+            # Batches of another size are rounded otherwise: that may turn an image on the boundary, not two.
+            assert (value != other.evidence[key]).sum() <= 1, key
     for first, second in zip(one.record.sustainability, other.record.sustainability, strict=True):
         assert [layer.mean for layer in first.layers] == pytest.approx(
             [layer.mean for layer in second.layers], rel=1e-4

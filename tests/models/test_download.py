@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -95,10 +94,11 @@ def test_a_closed_port_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(
         "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{filename}"
     )
-    start = time.perf_counter()
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
     with pytest.raises(ModelError, match=r"cannot be downloaded: .*refused"):
         require("owner/net", ("model.safetensors",), "do this", cache_dir=str(tmp_path))
-    assert time.perf_counter() - start < 8
+    assert sum(waits) < 8
 
 
 @pytest.mark.parametrize("name", ["", "///", "../..", "a b/c d/e", "@x@y", "x" * 5000, "a/b/c"])

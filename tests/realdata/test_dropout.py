@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.realdata, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # 200 images take minutes: LSA_AUDIT_DROPOUT_SAMPLES=200.
-SAMPLES = int(os.environ.get("LSA_AUDIT_DROPOUT_SAMPLES", "40"))
+SAMPLES = int(os.environ.get("LSA_AUDIT_DROPOUT_SAMPLES", "16"))
 NETWORKS = Path(__file__).parent / "networks.py"
 
 
@@ -61,6 +61,8 @@ def test_every_channel_of_every_layer_of_resnet20(shared):
                 expected = hooked(module, site, neuron, pixels)
                 scale = expected.abs().amax(1, keepdim=True)
                 assert ((found - expected).abs() <= 1e-5 * scale).all(), (name, neuron)
-                assert torch.equal(found.argmax(1), expected.argmax(1)), (name, neuron)
+                first, second = expected.topk(2).values.unbind(1)
+                clear = first - second > 2e-5 * scale[:, 0]
+                assert torch.equal(found.argmax(1)[clear], expected.argmax(1)[clear]), (name, neuron)
                 dropped += 1
     assert dropped == 698

@@ -30,7 +30,8 @@ def rows(model: Model, images: torch.Tensor) -> list[LayerInfo]:
     ]
 
 
-@pytest.mark.parametrize("kind", [pytest.param("traced", marks=pytest.mark.slow), "scripted"])
+@pytest.mark.parametrize("kind", ["traced", "scripted"])
+@pytest.mark.slow
 def test_logits_gradients_and_layers_are_those_of_the_factory(kind: str, shared: Path):
     images, labels = read(shared / "data/cifar10/cifar10_test_first1000.npz", 64)
     made = ModelRequest(f"{NETWORKS}:resnet20", checkpoint=shared / "models/cifar_resnet20.th", mean=MEAN, std=STD)

@@ -108,9 +108,9 @@ def test_what_github_would_take_for_a_reference_is_parted(raw: str, parted: str)
 
 
 def test_an_escape_takes_no_longer_than_the_text_is() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     markdown.escape(":a" * 50_000 + "_" * 50_000 + ":" + "a" * 50_000)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_the_report_holds_no_markup_from_the_record(any_record: AuditRecord) -> None:

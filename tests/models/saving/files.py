@@ -64,7 +64,7 @@ def check_same(written: Written, images: Tensor) -> None:
     expected, found = (model.module.network.state_dict() for model in (written.model, written.reloaded))
     assert expected.keys() == found.keys()
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
-    assert torch.equal(logits(written.reloaded, images), logits(written.model, images))
+    assert torch.allclose(logits(written.reloaded, images), logits(written.model, images), rtol=1e-6, atol=1e-6)
 
 
 def check_differs(written: Written, original: ModelRequest, images: Tensor) -> None:

@@ -123,7 +123,9 @@ def test_a_trusted_file_runs(script: Path, tmp_path: Path, by: str):
     images = images_for(Linear(), 3)
     plain = load(ModelRequest(str(script))).module.network.fc(images)
     with torch.no_grad():
-        assert torch.equal(model.module.network(images), (torch.tensor([1.0, 2.0]) + plain).relu())
+        assert torch.allclose(
+            model.module.network(images), (torch.tensor([1.0, 2.0]) + plain).relu(), rtol=1e-6, atol=1e-6
+        )
     assert "calls aten::from_file" in refused(path, UnsafeError, trusted=frozenset({"0" * 64}))
 
 
@@ -262,7 +264,12 @@ def test_files_for_the_lite_interpreter_that_hold_a_program_load(tmp_path: Path)
     torch.jit.load(tmp_path / "model.pt")._save_for_lite_interpreter(str(tmp_path / "model.ptl"))
     images = images_for(network, 2)
     with torch.no_grad():
-        assert torch.equal(load(ModelRequest(str(tmp_path / "model.ptl"))).module.network(images), network(images))
+        assert torch.allclose(
+            load(ModelRequest(str(tmp_path / "model.ptl"))).module.network(images),
+            network(images),
+            rtol=1e-6,
+            atol=1e-6,
+        )
 
 
 def test_a_forward_that_prints_is_refused(tmp_path: Path):
