@@ -36,7 +36,7 @@ CASES = {
     "matmul": (torch.matmul, (3, 5, 4), [(4, 2)]),
     "mm": (torch.mm, (3, 4), [(4, 2)]),
     "bmm": (lambda x: torch.bmm(x, x.transpose(1, 2)), (3, 5, 4), []),
-    "addmm": (lambda x, b, w: torch.addmm(b, x, w), (3, 4), [(2,), (4, 2)]),
+    "addmm": (lambda x, b, w: torch.addmm(b, x, w, beta=0.5), (3, 4), [(2,), (4, 2)]),
     "baddbmm": (lambda x, b: torch.baddbmm(b, x, x.transpose(1, 2)), (3, 5, 4), [(1, 5, 5)]),
     "einsum": (lambda x, w: torch.einsum("n...c,dc->n...d", x, w), (3, 5, 4), [(6, 4)]),
     "einsum of three": (lambda x, u, w: torch.einsum("nsc,cd,de->nse", x, u, w), (3, 5, 4), [(4, 6), (6, 2)]),
