@@ -56,3 +56,29 @@ def test_the_first_malformed_field_is_named(samples: dict[str, AuditRecord]) -> 
 @pytest.mark.parametrize("name", ["clean", "findings", "skipped", "hostile"])
 def test_gold(name: str, samples: dict[str, AuditRecord], check_gold: Callable[[str, str], None]) -> None:
     check_gold(f"{name}.json", json.render(Shown(samples[name])))
+
+
+def test_the_neurons_of_a_layer_take_one_line_and_a_third_of_the_bytes(samples: dict[str, AuditRecord]) -> None:
+    record = samples["every-layer"]
+    text = json.render(Shown(record))
+    lines = [line for line in text.splitlines() if line.startswith('    {"layer":')]
+    assert len(lines) == len(record.neurons) > 1
+    assert json.read(text) == record
+    neurons = [neuron for table in record.neurons for neuron in table.neurons]
+    one_by_one = plain_json.dumps([neuron.model_dump() for neuron in neurons], indent=2)
+    assert sum(map(len, lines)) / len(neurons) < 0.4 * len(one_by_one) / len(neurons)
+
+
+def test_texts_that_look_like_the_place_of_the_neurons_are_left_alone(samples: dict[str, AuditRecord]) -> None:
+    record = samples["every-layer"].model_copy(update={"subject": json.NO_NEURONS, "settings": {"neurons": []}})
+    assert json.read(json.render(Shown(record))) == record
+
+
+def test_columns_are_a_sequence_of_neurons(samples: dict[str, AuditRecord]) -> None:
+    table = samples["every-layer"].neurons[0]
+    listed = list(table.neurons)
+    assert len(table.neurons) == len(listed)
+    assert table.neurons[2] == listed[2]
+    assert table.neurons[-1] == listed[-1]
+    assert table.neurons[1:3] == tuple(listed[1:3])
+    assert table.model_copy(update={"neurons": tuple(listed)}) == table
