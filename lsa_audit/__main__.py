@@ -56,10 +56,13 @@ def _code_of(error: BaseException) -> int:
         return _fail(str(error), error.exit_code)
     if isinstance(error, usage_error):
         return _fail(error.format_message(), ExitCode.USAGE)  # type: ignore[attr-defined]
-    if isinstance(error, typer.Abort) or interrupts.is_signal(error):
-        return _interrupted(type(error))
+    if isinstance(error, typer.Abort | KeyboardInterrupt):
+        return _interrupted(interrupts.received() or type(error))
     if _is_broken_pipe(error):
         return _reader_gone()
+    if isinstance(error, SystemExit) and not _is_of_a_command(error):
+        # Typer ends the program itself after completing words for a shell.
+        return error.code if isinstance(error.code, int) else int(ExitCode.OK)
     if isinstance(error, ModuleNotFoundError) and error.name in REQUIRED:
         hint = "install lsa-audit with its dependencies; saved runs are judged and rendered without it"
         return _fail(f"this command needs {error.name}, which is not installed; {hint}", ExitCode.USAGE)
@@ -75,6 +78,12 @@ def _code_of(error: BaseException) -> int:
         traceback.print_exception(error)
     message = f"internal error: {type(error).__name__}: {error}; this is a bug: LSA_AUDIT_DEBUG=1 shows where"
     return _fail(message, ExitCode.INTERNAL)
+
+
+def _is_of_a_command(error: BaseException) -> bool:
+    """Whether an error came through this package, and not from the parser of the command line alone."""
+    paths = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    return any(PACKAGE in path.parents and path != Path(__file__).resolve() for path in paths)
 
 
 def _place_in_users_code(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from ..errors import ExitCode, OutputError, UsageError
+from ..interrupts import deferred
 from ..units import parse_epsilon
 from . import gated, options
 from . import harden_options as training
@@ -152,9 +153,11 @@ def command(
     sources = {"recipe": training.read(recipe), "command line": chosen}
     settled = make_recipe({"default": defaults, **sources})
 
-    from ..audit import make_profile
-    from ..harden.checks import Checks
-    from ..hardening import Wishes
+    # An interrupt inside torch's own start would end the process in a crash.
+    with deferred():
+        from ..audit import make_profile
+        from ..harden.checks import Checks
+        from ..hardening import Wishes
 
     # Mistakes are told before a scan is looked for.
     make_profile({f"profile {profile}": base, "command line": given})

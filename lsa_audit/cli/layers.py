@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..interrupts import deferred
 from . import options
 
 
@@ -37,7 +38,10 @@ def command(
 ) -> int:
     """List the layers of MODEL: kind, op, output shape, neurons, parameters, FLOPs."""
     from .. import profile as profiles
-    from ..audit import layer_table, make_profile
+
+    # An interrupt inside torch's own start would end the process in a crash.
+    with deferred():
+        from ..audit import layer_table, make_profile
     from ..report.terminal import layers_table
     from .console import Console
 

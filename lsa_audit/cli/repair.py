@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ExitCode, UsageError
+from ..interrupts import deferred
 from . import gated, options
 from .options import DATA, RUN
 
@@ -105,8 +106,10 @@ def command(
     )
     subject, settings = to_reload(found, model, given)
 
-    from ..audit import make_profile
-    from ..harden.repair import Wishes, repair
+    # An interrupt inside torch's own start would end the process in a crash.
+    with deferred():
+        from ..audit import make_profile
+        from ..harden.repair import Wishes, repair
     from ..report.repair import summary, to_json
     from .console import TerminalProgress
     from .output import RunFolder

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ExitCode, UsageError
+from ..interrupts import deferred
 from . import completion, gated, options
 from . import gate as gates
 from .options import DATA, RUN
@@ -237,7 +238,9 @@ def run(
     if attacks or any((tuning or {}).values()):
         values = {**values, "attacks": tuned(attacks or base.get("attacks") or profiles.DEFAULT_ATTACKS, tuning or {})}
 
-    from ..audit import audit, make_profile
+    # An interrupt inside torch's own start would end the process in a crash.
+    with deferred():
+        from ..audit import audit, make_profile
     from ..report.gates_terminal import summary as gates_summary
     from ..report.pictures import pictures
     from ..report.shown import Shown

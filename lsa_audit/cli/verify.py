@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ExitCode
+from ..interrupts import deferred
 from . import options
 from .options import DATA, MODEL, RUN
 
@@ -58,8 +59,10 @@ def command(
     )
     subject, settings = to_reload(record, model, given)
 
-    from ..audit import make_profile
-    from ..verification import verify
+    # An interrupt inside torch's own start would end the process in a crash.
+    with deferred():
+        from ..audit import make_profile
+        from ..verification import verify
     from .console import TerminalProgress
 
     profile = make_profile({"record": settings, "command line": given})
