@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +74,11 @@ def test_a_link_out_of_the_folder_is_refused_but_for_a_hub_cache(tmp_path: Path)
     folder.mkdir(parents=True)
     blobs.mkdir()
     save_file({"0.weight": torch.ones(2)}, blobs / "abc")
-    os.symlink("../../blobs/abc", folder / "one.safetensors")
+    (folder / "one.safetensors").symlink_to("../../blobs/abc")
     assert list(read_payload(index(folder, {"0.weight": "one.safetensors"}))[0]) == ["0.weight"]
     plain = tmp_path / "plain"
     plain.mkdir()
-    os.symlink(blobs / "abc", plain / "one.safetensors")
+    (plain / "one.safetensors").symlink_to(blobs / "abc")
     with pytest.raises(UnsafeError, match="links to outside its folder"):
         read_payload(index(plain, {"0.weight": "one.safetensors"}))
 
