@@ -137,9 +137,13 @@ BAD_MODELS = {
         "failed in forward",
     ),
     "not [N, K]": ("def make():\n    return nn.Conv2d(1, 4, 3)\n", "must return logits [N, K]"),
-    "a dict": (
-        "class Net(nn.Module):\n    def forward(self, x):\n        return {'logits': x.flatten(1)}\nmake = Net\n",
-        "must return logits [N, K]",
+    "a dict without scores": (
+        "class Net(nn.Module):\n    def forward(self, x):\n        return {'maps': x.repeat(1, 2, 1, 1)}\nmake = Net\n",
+        "returns no scores [N, K]: maps [N, 2, 8, 8]; a classifier must return logits [N, K]",
+    ),
+    "two outputs": (
+        "class Net(nn.Module):\n    def forward(self, x):\n        return x.flatten(1), x.flatten(1)\nmake = Net\n",
+        "0 [N, 64], 1 [N, 64]; give --logits NAME or INDEX",
     ),
     "NaN weights": (
         LINEAR.replace("return ", "net = ") + "    nn.init.constant_(net[1].bias, float('nan'))\n    return net\n",
