@@ -147,7 +147,7 @@ class Training:
             end = self._ending()
         put(self.module, self.best)
         kept = [entry.epoch for entry in self.epochs if entry.kept]
-        log = TrainingLog(
+        return TrainingLog(
             epochs=tuple(self.epochs),
             ending=end[0],
             detail=end[1],
@@ -156,7 +156,6 @@ class Training:
             robust_before=self.before.robust,
             resumed=self.resumed,
         )
-        return log
 
     def _ending(self) -> Any:
         return ending(self.epochs, self.before, self.setup.validation.labels, self.recipe) if self.epochs else None
