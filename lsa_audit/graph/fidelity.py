@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from ..models.base import PixelModel
+from ..models.peeling import Watch
 from ..records import GraphCheck
 from .hooks import hooked
 from .structure import NETWORK, Call, calls_of
@@ -50,7 +53,7 @@ class Fidelity:
     no_gradient: bool
 
 
-def compare(graph_module: fx.GraphModule, module: nn.Module, sites: Mapping[str, str], images: Tensor) -> Fidelity:
+def compare(graph_module: fx.GraphModule, module: PixelModel, sites: Mapping[str, str], images: Tensor) -> Fidelity:
     """Run the graph and the module on the same images, with one backward of each.
 
     A layer is compared where its value is what a call of a module returned; what happens between modules shows in
@@ -142,14 +145,18 @@ def _by_name(
     }
 
 
-def _of_module(module: nn.Module, images: Tensor) -> tuple[dict[tuple[str, int], Tensor], Tensor, Tensor]:
+def _of_module(module: PixelModel, images: Tensor) -> tuple[dict[tuple[str, int], Tensor], Tensor, Tensor]:
     """What every call of a module returned, the logits, and the images as a leaf."""
     values: dict[tuple[str, int], Tensor] = {}
     counts: dict[str, int] = defaultdict(int)
+    # A graph that ends at the logits lacks the activation behind them, and what modules around it return.
+    watch = Watch() if module.head.peels else None
 
     def on_exit(path: str, _: Tensor | None, output: Any) -> None:
         number = counts[path]
         counts[path] += 1
+        if watch is not None and isinstance(output, Tensor) and watch.found(output) is not None:
+            return
         # Inside vmap there are no values to keep.
         if (
             isinstance(output, Tensor)
@@ -159,7 +166,7 @@ def _of_module(module: nn.Module, images: Tensor) -> tuple[dict[tuple[str, int],
             # A copy, as what follows may work in place.
             values[path, number] = output.detach().clone()
 
-    with torch.enable_grad(), hooked(module, None, on_exit):
+    with torch.enable_grad(), hooked(module, None, on_exit), watch or nullcontext():
         leaf = images.detach().clone().requires_grad_()
         logits: Tensor = module(leaf)
     return values, logits, leaf

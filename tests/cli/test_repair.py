@@ -197,8 +197,8 @@ def test_code_runs_only_where_the_command_line_names_it(folder, capsys):
 
 def test_where_nothing_helps_the_report_says_so_and_no_model_is_written(run, folder, capsys):
     content = json.loads((run / "record.json").read_text())
-    for neuron in content["neurons"][0]["neurons"]:
-        neuron["clean"]["neuron_class"] = "null"
+    classes = content["neurons"][0]["neurons"]["clean"]["neuron_class"]
+    classes[:] = ["null"] * len(classes)
     (run / "record.json").write_text(json.dumps(content))
     assert called("net.pt", "--record", run, "--out", "fixed", *FEW) == 0
     assert capsys.readouterr().out.startswith("No strength helped: no model was written.\n")
@@ -276,11 +276,11 @@ def _double(record):
 
 
 def _last_twice(record):
-    record["neurons"][0]["neurons"][5]["neuron_index"] = 4
+    record["neurons"][0]["neurons"]["neuron_index"][5] = 4
 
 
 def _out_of_range(record):
-    record["neurons"][0]["neurons"][0]["neuron_index"] = 10**9
+    record["neurons"][0]["neurons"]["neuron_index"][0] = 10**9
 
 
 def _elsewhere(record):

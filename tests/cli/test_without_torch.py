@@ -33,7 +33,7 @@ def commands() -> dict[str, tuple[list[str], int]]:
     found = {
         "update": (["baseline", "update", "a", "--to", "base", "--preset", "strict"], 0),
         "show": (["baseline", "show", "base"], 0),
-        "gate": (["gate", "b", "--baseline", "base", "--preset", "strict", *reports], 3),
+        "gate": (["gate", "b", "--baseline", "base", "--preset", "strict", *reports], 0),
         "gate against a run": (["gate", "b", "--baseline", "a", "--json"], 0),
         "report": (["report", "a", *reports], 0),
         "explain": (["explain", "robust_accuracy"], 0),

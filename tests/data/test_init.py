@@ -9,7 +9,7 @@ import torch
 
 from lsa_audit import data
 from lsa_audit.data.base import DataRequest, InputSpec
-from lsa_audit.errors import DataError
+from lsa_audit.errors import DataError, UsageError
 
 
 def test_catalogue_is_complete():
@@ -69,9 +69,10 @@ def test_files_and_folders_have_no_parts_but_may_hold_a_colon(class_folders, sav
     images, labels = coded((2, 2))
     file = save_npz(images=images, labels=labels)
     folder = class_folders()
-    for spec in (f"{file}:train", f"{folder}:test"):
-        with pytest.raises(DataError, match="has no parts"):
-            data.load(DataRequest(spec), InputSpec())
+    with pytest.raises(UsageError, match="holds no train images and labels"):
+        data.load(DataRequest(f"{file}:train"), InputSpec())
+    with pytest.raises(DataError, match="has no parts"):
+        data.load(DataRequest(f"{folder}:test"), InputSpec())
     folder.rename(folder.parent / "digits:train")
     monkeypatch.chdir(folder.parent)
     assert data.load(DataRequest("./digits:train"), InputSpec()).source == "folder"

@@ -156,7 +156,7 @@ def test_a_visitor_that_raises_raises_through_and_leaves_no_hook(network: nn.Mod
     def fail(value: Tensor) -> None:
         raise ArithmeticError("no more")
 
-    with pytest.raises(ArithmeticError, match=r"^no more$"):
+    with pytest.raises(ArithmeticError, match=r"^no more"):
         taps.run(graph, images_for(network), {"stem": fail})
     assert all(not module._forward_hooks for module in network.modules())
 

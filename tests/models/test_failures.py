@@ -65,7 +65,7 @@ class NoBackward(Linear):
     [
         (BuiltInBatch(), "in forward on images of shape|forward failed on images of shape"),
         (TooMany(), "forward failed on images of shape 12 x 1 x 4 x 4: KeyError: 'more than eight'"),
-        (NoBackward(), "own backward failed: NotImplementedError: no gradient"),
+        (NoBackward(), "the gradient of NoBackward by its images fails: NotImplementedError: no gradient"),
     ],
 )
 def test_a_scan_ends_with_one_line(network: nn.Module, words: str) -> None:

@@ -101,7 +101,12 @@ def cut_head(proto: ModelProto, keep: bool) -> Cut:
     while (node := makers.get(place)) is not None and node.domain in STANDARD:
         if node.op_type in SAME | RESHAPES:
             reshaped |= node.op_type in RESHAPES
-        elif not keep and node.op_type in ACTIVATIONS and _over_classes(node, known, opset):
+        elif (
+            not keep
+            and node.op_type in ACTIVATIONS
+            and _over_classes(node, known, opset)
+            and _may_share_rows(known.get(node.input[0]), output)
+        ):
             name, activation = node.input[0], activation or ACTIVATIONS[node.op_type]
             flat = flat and not reshaped
         else:
@@ -175,6 +180,13 @@ def _rank(value: ValueInfoProto | None) -> int | None:
     if value is None or not value.type.tensor_type.HasField("shape"):
         return None
     return len(value.type.tensor_type.shape.dim)
+
+
+def _may_share_rows(value: ValueInfoProto | None, output: ValueInfoProto) -> bool:
+    """Whether a value can hold one row an image where the output does; a reshape between them may have mixed images."""
+    shapes = [entry.type.tensor_type.shape.dim for entry in (value, output) if entry is not None and _rank(entry)]
+    counts = [shape[0].dim_value for shape in shapes if shape[0].dim_value > 0]
+    return len(set(counts)) < 2
 
 
 def _over_classes(node: NodeProto, known: Mapping[str, ValueInfoProto], opset: int) -> bool:

@@ -16,25 +16,22 @@ from .program import Program
 
 
 class Classifier(Scripted):
-    """A Scripted module that tells its programs where they run.
-
-    Attributes:
-        group_size: the only batch size that the programs take; None: any.
-    """
+    """A Scripted module that tells its programs where they run."""
 
     def __init__(self, programs: Mapping[str, Program], place: Place) -> None:
         super().__init__(programs)
         self._place = place
-        self.group_size: int | None = None
 
     def forward(self, images: Tensor) -> Any:
         """images as the file takes them -> what the file returns."""
         self._place.device = images.device
-        return (
-            self._run(images)
-            if self.group_size is None
-            else in_groups(lambda some: plain(self._run(some)), images, self.group_size)
-        )
+        if self._place.group_size is None:
+            return self._run(images)
+        return in_groups(lambda some: plain(self._run(some)), images, self._place.group_size)
+
+    def take(self, size: int | None) -> None:
+        """Run in groups of `size` images from now on; None: in one batch."""
+        self._place.group_size = size
 
     def open_batch(self, images: Tensor, size: int) -> bool:
         """Make programs of one batch size take any; whether that gives the logits that they give in groups.

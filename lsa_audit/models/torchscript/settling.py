@@ -105,13 +105,13 @@ def settled(model: Model, images: Tensor, script: Any, functions: Sequence[Any],
 def _with_any_batch(network: nn.Module, taken: Tensor, size: int, functions: Sequence[Any]) -> str:
     """Make the network take any batch; returns how, in a sentence."""
     assert isinstance(network, Classifier)  # noqa: S101 - narrows for mypy; made by this loader
-    network.group_size = None
+    network.take(None)
     home = next((parameter.device for parameter in network.parameters()), taken.device)
     with torch.no_grad():
         straight = not any(has_branches(list(nodes_of(function.graph))) for function in functions)
         if straight and network.open_batch(taken.to(home), size):
             return f"batches of {size} are built into it; they were opened, with the same logits"
-    network.group_size = size
+    network.take(size)
     return f"batches of {size} are built into it, so that it runs on groups of {size}"
 
 
