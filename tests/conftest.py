@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import typer.main
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -21,6 +23,8 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
+    # The commands with all their options are built anew at every call otherwise.
+    typer.main.get_command = functools.cache(typer.main.get_command)
     walker = sys.modules.get("lsa_audit.graph.walker")
     if walker is not None:
         from .exports import once

@@ -6,6 +6,7 @@ stdout, stderr, peak memory in bytes.
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import json
@@ -16,6 +17,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import typer.main
 
 from lsa_audit.__main__ import main
 
@@ -31,6 +34,7 @@ def serve() -> None:
     os.dup2(2, 1)
     for name in MODULES:
         importlib.import_module(name)
+    typer.main.get_command = functools.cache(typer.main.get_command)
     # A first run imports and compiles what all of them need. It starts no threads, which would not survive a fork.
     main(["layers", "digits-cnn"])
     # A child that looks for garbage would write into, and so copy, every page that it shares with its parent.
