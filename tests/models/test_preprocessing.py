@@ -94,3 +94,16 @@ def test_module_configs_are_read_as_mapping_or_object() -> None:
 def test_channels_come_from_the_first_convolution() -> None:
     assert first_channels(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(5, 2, 1), nn.Conv2d(2, 3, 1))) == 5
     assert first_channels(nn.Linear(2, 2)) is None
+
+
+def test_layout_and_channel_order_are_as_asked_unless_the_file_knows_better() -> None:
+    result = settled(layout="nhwc", channel_order="bgr")
+    assert (result.layout, result.channel_order) == ("nhwc", "bgr")
+    assert settled(Preprocessing(layout="flat"), layout="nchw").layout == "flat"
+    assert settled(Preprocessing(network_shape=(784, 1)), layout="nhwc").layout == "nchw"
+
+
+def test_only_three_channels_have_an_order() -> None:
+    gray = nn.Sequential(nn.Conv2d(1, 4, 3))
+    with pytest.raises(UsageError, match="is for three channels, and the model takes 1"):
+        settled(Preprocessing(), gray, channel_order="bgr")

@@ -53,6 +53,13 @@ def test_a_list_is_an_input_size_too(model):
     assert with_sidecar(ModelRequest(str(model))).input_shape == (1, 28, 28)
 
 
+def test_it_may_say_the_order_of_classes_and_channels(model):
+    model.with_suffix(".yaml").write_text("class_names: [cat, ant]\nchannel_order: bgr\n")
+    request = with_sidecar(ModelRequest(str(model)))
+    assert (request.class_names, request.channel_order) == (("cat", "ant"), "bgr")
+    assert request.origin("channel_order") == "the sidecar net.yaml"
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -69,6 +76,10 @@ def test_a_list_is_an_input_size_too(model):
         ("model_args: {a: {b: 1}}", "plain values"),
         ("model_args: {img_size: 1000000}", "plain values"),
         ("layout: chwn", "nchw, nhwc or flat"),
+        ("channel_order: gbr", "rgb or bgr"),
+        ("class_names: cat", "a list of different names"),
+        ("class_names: [0, 1]", "in quotes where they are numbers"),
+        ("class_names: [cat, cat]", "a list of different names"),
         ("classes: 1", "is not understood"),
         ("arch: evil.py:make", "timm name"),
         ("allow_code: true", "allow_code is not a setting"),
