@@ -56,16 +56,13 @@ def say_outputs(model: Model, progress: Progress) -> None:
         progress.message(f"outputs: {model.outputs.sentence}")
 
 
-def load_data(model: Model, profile: Profile, images: Images | None = None) -> Dataset:
+def load_data(model: Model, profile: Profile) -> Dataset:
     """The data in the shape that a model wants which has run once, with labels that count its classes.
-
-    Args:
-        images: instead of `profile.data`.
 
     Raises:
         AuditError: they cannot be loaded, or do not fit.
     """
-    return _settled(_read_data(model, profile, images), model, profile)
+    return _settled(_read_data(model, profile), model, profile)
 
 
 def _settled(dataset: Dataset, model: Model, profile: Profile) -> Dataset:

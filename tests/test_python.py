@@ -26,7 +26,7 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encodi
 
 
 def linear() -> nn.Module:
-    torch.manual_seed(3)
+    torch.manual_seed(20)
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval()
 
 

@@ -113,12 +113,14 @@ def settle(run: Callable[[Tensor], Any], images: Tensor, asked: Asked, name: str
         head = replace(head, fallback=FALLBACKS.get(seen.peeled[0], "none"))
     clear = seen.peeled or asked.peeled or seen.maker in LINEAR or asked.outputs_are == "logits"
     sample = _sample(run, head, few if clear else images[:VALUE_IMAGES], seen)
-    head, info = _read(head, seen, sample, asked, name)
-    logits = head.complete(seen.scores)
-    if not torch.isfinite(logits).all() or torch.isnan(sample).any() or torch.isposinf(sample).any():
+    # Some images without an answer are wrong ones; without any answer there is nothing to audit.
+    answers = ~(torch.isnan(sample) | torch.isposinf(sample)).any(1) & torch.isfinite(sample).any(1)
+    if not answers.any():
         raise ModelError(
             f"{name} returned NaN or infinite logits on clean images", "check the weights and --mean/--std"
         )
+    head, info = _read(head, seen, sample[answers], asked, name)
+    logits = head.complete(seen.scores)
     chosen = {"output": choice.name, "others": choice.others, "chosen_by": choice.by}
     return Settled(head, info.model_copy(update=chosen), logits)
 

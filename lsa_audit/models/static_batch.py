@@ -33,7 +33,7 @@ class FixedBatch(nn.Module):
         return in_groups(self.network, images, self.size)
 
 
-def in_groups(network: Callable[[Tensor], Any], images: Tensor, size: int) -> Any:
+def in_groups(network: Callable[[Tensor], Any], images: Tensor, size: int, *, loops: bool = False) -> Any:
     """What a network that takes `size` images returns for N >= 1 of them, tensors [N, ...]; gradients flow.
 
     The last group is filled up with the last image, whose further results are cut off. Where the images of a group
@@ -44,12 +44,26 @@ def in_groups(network: Callable[[Tensor], Any], images: Tensor, size: int) -> An
     """
     grouped = filled_groups(images, size)
     try:
-        returned = torch.func.vmap(network, randomness="different")(grouped)
+        returned = one_by_one(network, grouped) if loops else torch.func.vmap(network, randomness="different")(grouped)
     except RuntimeError as error:
         if not any(word in str(error) for word in NO_RULE):
             raise
-        returned = tree_map(lambda *values: torch.stack(values), *[network(group) for group in grouped])
+        returned = one_by_one(network, grouped)
     return tree_map(lambda value: value.flatten(0, 1)[: images.shape[0]], returned)
+
+
+def one_by_one(network: Callable[[Tensor], Any], grouped: Tensor) -> Any:
+    """What a network returns for each group, stacked: tensors [groups, size, ...]."""
+    return tree_map(lambda *values: torch.stack(values), *[network(group) for group in grouped])
+
+
+def has_rules(network: Callable[[Tensor], Any], images: Tensor, size: int) -> bool:
+    """Whether vmap has a rule for every operation of a network; a tracer cannot find that out without harm."""
+    try:
+        torch.func.vmap(network, randomness="different")(filled_groups(images, size))
+    except RuntimeError as error:
+        return not any(word in str(error) for word in NO_RULE)
+    return True
 
 
 def filled_groups(images: Tensor, size: int) -> Tensor:

@@ -14,7 +14,7 @@ from lsa_audit.audit import make_profile
 from lsa_audit.data import from_memory
 from lsa_audit.data.base import DataRequest, InputSpec, describe
 from lsa_audit.errors import DataError, UsageError
-from lsa_audit.loading import load_data
+from lsa_audit.loading import load
 from lsa_audit.models import from_module
 
 IMAGES = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(1))
@@ -89,11 +89,11 @@ def test_a_data_set_that_draws_gives_the_same_images_and_leaves_no_trace():
 
     model, profile = from_module(nn.Flatten(), input_shape=(1, 4, 4)), make_profile({})
     before = generators()
-    first = load_data(model, profile, Drawing())
+    first = load(model, profile, Drawing())[1]
     assert generators() == before
     torch.rand(5)
     random.random()  # noqa: S311
-    assert torch.equal(load_data(model, profile, DataLoader(Drawing(), batch_size=256)).pixels, first.pixels)
+    assert torch.equal(load(model, profile, DataLoader(Drawing(), batch_size=256))[1].pixels, first.pixels)
 
 
 def pictures() -> list[tuple[object, int]]:

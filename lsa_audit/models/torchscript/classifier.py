@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..outputs import plain, rows
-from ..static_batch import in_groups
+from ..static_batch import has_rules, in_groups
 from .objects import Scripted
 from .opening import Opening, open_batch
 from .operations import Place
@@ -27,11 +27,16 @@ class Classifier(Scripted):
         self._place.device = images.device
         if self._place.group_size is None:
             return self._run(images)
-        return in_groups(lambda some: plain(self._run(some)), images, self._place.group_size)
+        return in_groups(self._plain, images, self._place.group_size, loops=self._place.loops)
 
-    def take(self, size: int | None) -> None:
-        """Run in groups of `size` images from now on; None: in one batch."""
-        self._place.group_size = size
+    def take(self, images: Tensor, size: int) -> None:
+        """Run in groups of `size` images from now on.
+
+        Args:
+            images: as the file takes them, [N >= 1, ...].
+        """
+        self._place.device = images.device
+        self._place.group_size, self._place.loops = size, not has_rules(self._plain, images, size)
 
     def open_batch(self, images: Tensor, size: int) -> bool:
         """Make programs of one batch size take any; whether that gives the logits that they give in groups.
@@ -45,6 +50,9 @@ class Classifier(Scripted):
             self._place.opening = opening
 
         return open_batch(lambda some: rows(self._run(some)), set_opening, images, size)
+
+    def _plain(self, images: Tensor) -> Tensor | dict[str, Tensor]:
+        return plain(self._run(images))
 
     def _run(self, images: Tensor) -> Any:
         if self._place.opening is not None:

@@ -30,12 +30,14 @@ class Place:
         opening: for a program of one batch size: what it reshapes to on others.
         widens: whether everything is computed in float32, in the place of float16, bfloat16 and float64.
         group_size: the only batch size that the programs take; None: any.
+        loops: whether such groups run one after the other, as vmap has no rule for an operation.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     widens: bool = False
     opening: Opening | None = None
     group_size: int | None = None
+    loops: bool = False
 
 
 def function_of(node: torch._C.Node, place: Place) -> Function:

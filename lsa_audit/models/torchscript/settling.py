@@ -80,7 +80,9 @@ def settled(model: Model, images: Tensor, script: Any, functions: Sequence[Any],
     with torch.no_grad():
         taken = model.module.prepare(images.cpu().to(model.module.mean.device)).cpu()
         kinds = [torch.float32, *(getattr(torch, kind) for kind in types if kind != "float32")]
-        runs = {kind: _works(reference(script, kind), taken) for kind in kinds}
+        home = model.module.mean.device
+        rebuilt = _works(lambda some: model.module.network(some.to(home)), taken)
+        runs = {kind: _both(rebuilt, _works(reference(script, kind), taken)) for kind in kinds}
         dtype = next((kind for kind in kinds if any(map(runs[kind], TRIED))), None)
         if dtype is None:
             dtype = next((kind for kind in kinds if any(map(runs[kind], _further(functions)))), None)
@@ -105,13 +107,12 @@ def settled(model: Model, images: Tensor, script: Any, functions: Sequence[Any],
 def _with_any_batch(network: nn.Module, taken: Tensor, size: int, functions: Sequence[Any]) -> str:
     """Make the network take any batch; returns how, in a sentence."""
     assert isinstance(network, Classifier)  # noqa: S101 - narrows for mypy; made by this loader
-    network.take(None)
     home = next((parameter.device for parameter in network.parameters()), taken.device)
     with torch.no_grad():
         straight = not any(has_branches(list(nodes_of(function.graph))) for function in functions)
         if straight and network.open_batch(taken.to(home), size):
             return f"batches of {size} are built into it; they were opened, with the same logits"
-    network.take(size)
+        network.take(taken.to(home), size)
     return f"batches of {size} are built into it, so that it runs on groups of {size}"
 
 
@@ -127,6 +128,11 @@ def _works(program: Reference, images: Tensor) -> Callable[[int], bool]:
         return any(value.dim() > 0 and len(value) == size for value in returned)
 
     return works
+
+
+def _both(first: Callable[[int], bool], second: Callable[[int], bool]) -> Callable[[int], bool]:
+    """The second one is only asked where the first says yes: a file's own program may crash where its copy raises."""
+    return lambda size: first(size) and second(size)
 
 
 def _batch_size(works: Callable[[int], bool], functions: Sequence[Any]) -> int | None:

@@ -236,7 +236,6 @@ class Two(nn.Module):
     [
         (Two(), (images_of(2), images_of(2)), "2 inputs"),
         (nn.Conv2d(3, 4, 1), (images_of(2),), "must return logits"),
-        (nn.Linear(4, 5).double(), (torch.rand(2, 4).double(),), "float64"),
     ],
 )
 def test_what_is_no_classifier_is_refused(network, arguments, message, tmp_path):

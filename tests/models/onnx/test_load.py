@@ -16,7 +16,7 @@ from torch import Tensor
 from lsa_audit.errors import ModelError, UnsafeError, UsageError
 from lsa_audit.limits import Limits
 from lsa_audit.models import ModelRequest, fit
-from lsa_audit.models.onnx import SOFTMAX_NOTE, load
+from lsa_audit.models.onnx import load
 from lsa_audit.models.onnx.black_box import BlackBox
 
 from .model_files import cnn, counting, linear, model, save, tensor
@@ -54,7 +54,9 @@ def test_a_file_becomes_a_model_that_was_compared(tmp_path):
     assert (conversion.file, conversion.format) == ("net.onnx", "ONNX, opset 17, written by tests 1")
     assert conversion.reference == f"onnxruntime {onnxruntime.__version__} on the CPU"
     assert conversion.parity <= 1e-6
-    assert conversion.parity_detail.startswith("on random images in batches of 1 and 2; 4 values inside differ by at most")
+    compared, _, inside = conversion.parity_detail.partition("; ")
+    assert compared == "on random images in batches of 1 and 2"
+    assert inside.startswith("4 values inside differ by at most ")
     assert found.differentiable
     assert found.reference is None
     assert not found.module.training
@@ -181,14 +183,6 @@ def test_rounding_and_an_open_size_need_the_size(tmp_path):
     assert load(request(quantised(("n", 3, None, None)), tmp_path, input_shape=(3, 8, 8))).conversion.parity < 1e-6
 
 
-def test_a_softmax_at_the_end_is_noted(tmp_path):
-    proto = cnn()
-    proto.graph.node[3].output[0] = "scores"
-    proto.graph.node.append(helper.make_node("Softmax", ["scores"], ["logits"], name="/Softmax"))
-    assert SOFTMAX_NOTE in load(request(proto, tmp_path)).notes
-    assert SOFTMAX_NOTE not in load(request(cnn(), tmp_path)).notes
-
-
 def test_a_wrong_conversion_is_not_used(tmp_path, monkeypatch):
     from lsa_audit.models import onnx as loader
 
@@ -235,7 +229,7 @@ def test_a_free_batch_that_is_none_runs_in_the_files_own(tmp_path):
     proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(numpy.array([1, 64]), "to"))
     found = load(request(proto, tmp_path))
     assert found.conversion.static_batch == 1
-    assert found.conversion.parity_detail.startswith("on random images in batches of 1; ")
+    assert "in batches of 1;" in found.conversion.parity_detail
     with torch.no_grad():
         expected = [by_runtime(proto, image.view(1, 64)) for image in pixels(3, 1, 8, 8)]
         assert torch.allclose(found.module(pixels(3, 1, 8, 8)), torch.cat(expected), atol=1e-6)
