@@ -13,6 +13,10 @@ from lsa_audit.models.static_batch import FixedBatch
 from .networks import images_for, model_of
 
 
+def slowly(*values: object):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 class Product(nn.Module):
     shape = (6,)
 
@@ -52,7 +56,7 @@ def reference(network: Product, x: Tensor) -> Tensor:
     return x @ network.weight + scale * network.bias
 
 
-@pytest.mark.parametrize("kind", [Product, BiasFirst, Reshaped, Scaled])
+@pytest.mark.parametrize("kind", [Product, slowly(BiasFirst), Reshaped, slowly(Scaled)])
 def test_the_value_of_the_layer_holds_the_bias(kind: type[Product]):
     network = kind()
     images = images_for(network)
@@ -79,7 +83,7 @@ class Widening(Product):
         return ((x @ self.weight)[:, None] + torch.stack([self.bias, -self.bias])).amax(1)
 
 
-@pytest.mark.parametrize("kind", [ReadTwice, Widening])
+@pytest.mark.parametrize("kind", [ReadTwice, slowly(Widening)])
 def test_what_is_no_bias_stays_an_addition(kind: type[Product]):
     network = kind()
     graph = walk(model_of(network.requires_grad_(False)), images_for(network))

@@ -20,6 +20,10 @@ from lsa_audit.graph.walker import no_backward, walk
 from .networks import images_for, model_of
 
 
+def slowly(*values: object):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 class StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -111,7 +115,7 @@ def walked(kind: type[Base]):
     return network, images, walk(model_of(network), images)
 
 
-@pytest.mark.parametrize("kind", [Quantised, GradientHook, FrozenFirst, Frozen])
+@pytest.mark.parametrize("kind", [Quantised, slowly(GradientHook), FrozenFirst, slowly(Frozen)])
 def test_a_graph_with_another_gradient_is_not_used(kind):
     _, _, graph = walked(kind)
     assert graph.info.walker == "hooks"
@@ -121,7 +125,7 @@ def test_a_graph_with_another_gradient_is_not_used(kind):
     assert [layer.info.name for layer in graph.layers] == ["conv", "fc"]
 
 
-@pytest.mark.parametrize("kind", [Base, Detached, Checkpointed, Bfloat16])
+@pytest.mark.parametrize("kind", [Base, slowly(Detached), slowly(Checkpointed), Bfloat16])
 def test_a_graph_that_is_the_model_is_used(kind):
     _, _, graph = walked(kind)
     assert graph.info.walker == "export"
@@ -148,7 +152,7 @@ def test_the_gradient_at_a_layer_is_the_models_own_where_the_graph_lost_it():
     assert torch.allclose(found, weights * (values > 0), atol=1e-6), "rounding lets the gradient through unchanged"
 
 
-@pytest.mark.parametrize("kind", [OfNoBackward, ReentrantCheckpoint])
+@pytest.mark.parametrize("kind", [OfNoBackward, slowly(ReentrantCheckpoint)])
 def test_a_backward_that_fails_is_named(kind):
     _, _, graph = walked(kind)
     assert graph.info.walker == "export", "its values are right"
@@ -176,6 +180,7 @@ def test_another_value_of_a_layer_is_seen_and_named(monkeypatch):
     assert (walked_again.info.walker, walked_again.info.skipped[0].reason) == ("hooks", "graph-values")
 
 
+@pytest.mark.slow
 def test_a_module_that_is_called_twice_is_compared_call_by_call():
     class Twice(Base):
         def __init__(self) -> None:

@@ -16,7 +16,7 @@ from lsa_audit.graph.training_fidelity import choose_trainee, without_momentum
 from lsa_audit.graph.walker import walk
 
 from .networks import model_of
-from .test_fidelity import StraightThrough
+from .test_fidelity import StraightThrough, slowly
 
 
 class Normed(nn.Module):
@@ -87,9 +87,9 @@ def chosen(kind, batch_norm="train"):
     ("kind", "reason"),
     [
         (Quantised, "custom backward"),
-        (Side, "custom backward"),
+        slowly(Side, "custom backward"),
         (Cumulative, "other statistics"),
-        (FrozenFirst, "no gradient by the images"),
+        slowly(FrozenFirst, "no gradient by the images"),
         (Dropping, "training mode"),
     ],
 )
@@ -117,17 +117,19 @@ def test_a_graph_that_learns_the_same_is_trained_and_nothing_is_left_behind():
     assert not any(module.training for module in network.modules())
 
 
+@pytest.mark.slow
 def test_frozen_batch_norms_do_not_count():
     assert not chosen(Cumulative, "frozen")[2].own
 
 
+@pytest.mark.slow
 def test_a_forward_for_training_that_returns_something_else_leaves_the_graph_and_says_so():
     found = chosen(Auxiliary)[2]
     assert not found.own
     assert "fails in training mode" in found.reason
 
 
-@pytest.mark.parametrize("kind", [Quantised, Side, Cumulative, FrozenFirst, Checkpointed])
+@pytest.mark.parametrize("kind", [Quantised, slowly(Side), slowly(Cumulative), FrozenFirst, slowly(Checkpointed)])
 def test_a_step_is_that_of_plain_torch(kind):
     model, images, found = chosen(kind)
     plain = copy.deepcopy(model.module).train()
@@ -164,6 +166,7 @@ def test_a_value_that_is_wanted_is_not_changed_by_a_module_in_place():
     assert torch.equal(seen, values[0].flatten(1))
 
 
+@pytest.mark.slow
 def test_a_batch_norm_without_momentum_in_a_graph_is_named():
     network = Cumulative().eval()
     graph = walk(model_of(network), torch.rand(3, 1, 6, 6))

@@ -68,8 +68,18 @@ def tensors(proto: onnx.ModelProto, names: dict[str, str], images: Tensor, batch
     return found
 
 
-@pytest.mark.parametrize("kind", ["gemm transB", "gemm alpha beta", "gemm wide bias", "matmul add"])
-@pytest.mark.parametrize("batch", [1, 2])
+KINDS = ["gemm transB", "gemm alpha beta", "gemm wide bias", "matmul add"]
+FAST = {("gemm transB", 1), ("matmul add", 2)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "batch"),
+    [
+        pytest.param(kind, batch, marks=() if (kind, batch) in FAST else pytest.mark.slow)
+        for kind in KINDS
+        for batch in (1, 2)
+    ],
+)
 def test_every_layer_is_the_tensor_of_its_node(tmp_path, kind, batch):
     proto, names = static(batch, kind)
     path = tmp_path / "static.onnx"
