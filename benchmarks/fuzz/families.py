@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import files, options, saved
+from . import files, networks, options, saved
 from .case import Family
 from .running import LIMIT_S, Ending, by_command, in_process, left_behind, workplace
 
@@ -25,6 +25,9 @@ FAMILIES: dict[str, Family] = {
     "profile": saved.damaged_profile,
     "options": options.odd_options,
     "subject": options.odd_subjects,
+    "outputs": networks.odd_outputs,
+    "forwards": networks.odd_forwards,
+    "factories": networks.odd_factories,
 }
 
 

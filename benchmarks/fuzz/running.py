@@ -43,7 +43,7 @@ def in_process(case: Case, folder: Path) -> Ending:
 
     out, err = io.StringIO(), io.StringIO()
     began, code, raised = time.monotonic(), None, ""
-    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _alarm():
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _alarm(), _torch():
         try:
             code = main(list(case.arguments))
         except Hang:
@@ -91,6 +91,22 @@ def left_behind(folder: Path) -> str:
     return ", ".join(
         str(path.relative_to(folder)) for path in folder.rglob("*") if path.name.endswith((".tmp", ".part"))
     )
+
+
+@contextlib.contextmanager
+def _torch() -> Iterator[None]:
+    """What a stranger's net.py turned on for the whole process does not reach the next case."""
+    import torch
+
+    where = Path.cwd()
+    try:
+        yield
+    finally:
+        os.chdir(where)
+        torch.set_grad_enabled(True)
+        torch.set_default_dtype(torch.float32)
+        torch.use_deterministic_algorithms(False)
+        torch.autograd.set_detect_anomaly(False)
 
 
 @contextlib.contextmanager
