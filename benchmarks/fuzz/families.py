@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import files, networks, options, saved
+from . import arrays, files, images, networks, options, saved
 from .case import Family
 from .running import LIMIT_S, Ending, by_command, in_process, left_behind, workplace
 
@@ -28,6 +28,9 @@ FAMILIES: dict[str, Family] = {
     "outputs": networks.odd_outputs,
     "forwards": networks.odd_forwards,
     "factories": networks.odd_factories,
+    "npz": arrays.odd_archives,
+    "folder": images.odd_folders,
+    "listing": images.odd_listings,
 }
 
 
