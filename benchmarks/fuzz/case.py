@@ -55,11 +55,17 @@ class Case:
         name: family, number and what was done, for the table.
         arguments: of `lsa-audit`.
         may_fail: whether exit code 1 is a possible answer (a gate, a comparison).
+        command_only: whether the case means something through the real command alone.
+        environment: variables of the real command besides those that are there.
+        standard_output: the file that it writes to, where that is not read and judged.
     """
 
     name: str
     arguments: tuple[str, ...]
     may_fail: bool = False
+    command_only: bool = False
+    environment: tuple[tuple[str, str], ...] = ()
+    standard_output: str = ""
 
 
 Family = Callable[[Generator, Path, int], Case]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import arrays, files, images, networks, options, saved
+from . import arrays, files, images, networks, options, runs_twice, saved
 from .case import Family
 from .running import LIMIT_S, Ending, by_command, in_process, left_behind, workplace
 
@@ -31,6 +31,8 @@ FAMILIES: dict[str, Family] = {
     "npz": arrays.odd_archives,
     "folder": images.odd_folders,
     "listing": images.odd_listings,
+    "places": runs_twice.odd_places,
+    "surroundings": runs_twice.odd_surroundings,
 }
 
 
@@ -40,7 +42,7 @@ def run_case(family: str, seed: int, number: int, *, command: bool) -> Ending:
     with workplace() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         case = FAMILIES[family](draws, folder, number)
-        ending = (by_command if command else in_process)(case, folder)
+        ending = (by_command if command or case.command_only else in_process)(case, folder)
         left = left_behind(folder)
     if left and not ending.fault:
         return Ending(ending.case, ending.code, ending.duration_s, ending.error, f"left behind: {left}")

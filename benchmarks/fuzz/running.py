@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 from .case import Case
 
@@ -59,15 +60,35 @@ def by_command(case: Case, folder: Path) -> Ending:
     began = time.monotonic()
     command = [sys.executable, "-m", "lsa_audit", *case.arguments]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=LIMIT_S, env=_paths())
+        with _standard_output(case, folder) as out_to:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out_to,
+                stderr=subprocess.PIPE,
+                check=False,
+                timeout=LIMIT_S,
+                env=_paths() | dict(case.environment),
+            )
     except subprocess.TimeoutExpired:
         return Ending(case, None, time.monotonic() - began, "", "hang")
     except ValueError as error:
         # The operating system takes no NUL in an argument.
         return Ending(case, 2, 0.0, str(error), "")
-    out, err = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    out, err = (text.decode("utf-8", "replace") for text in (done.stdout or b"", done.stderr))
     fault = judged(case, done.returncode, out, err)
     return Ending(case, done.returncode, time.monotonic() - began, _last_line(err), fault)
+
+
+@contextlib.contextmanager
+def _standard_output(case: Case, folder: Path) -> Iterator[int | BinaryIO]:
+    """A pipe that is read, or the file that the case names."""
+    if not case.standard_output:
+        yield subprocess.PIPE
+        return
+    with (folder / case.standard_output).open("wb") as stream:
+        yield stream
 
 
 def judged(case: Case, code: int | None, out: str, err: str) -> str:
