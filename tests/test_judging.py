@@ -115,6 +115,14 @@ class Hungry(nn.Module):
 
 
 @pytest.mark.parametrize("mode", ["each", "bisect"])
+def test_the_forwards_of_all_parts_are_those_that_the_model_ran(case, mode):
+    counted = Hungry(case.module, len(case.images))
+    planned = Run(entries("pgd") if mode == "bisect" else entries("pgd")[2:3], mode)
+    judged = verdicts(bench_of(counted), batch_of(case, wrong=(2, 9)), planned)
+    assert sum(found.outcome.forwards for found in judged) == sum(counted.sizes) > 0
+
+
+@pytest.mark.parametrize("mode", ["each", "bisect"])
 def test_where_memory_runs_out_the_batch_is_halved_and_nothing_changes(case, mode):
     batch = batch_of(case)
     hungry = Hungry(case.module, 7)

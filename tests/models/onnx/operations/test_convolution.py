@@ -23,6 +23,7 @@ CASES = [
     Case("ConvTranspose", operands=[TRANSPOSED, floats(4)], attributes={"strides": [2, 2], "pads": [1, 1, 1, 1]}),
     Case("ConvTranspose", operands=[TRANSPOSED], attributes={"strides": [2, 2], "output_padding": [1, 1]}),
     Case("ConvTranspose", operands=[TRANSPOSED], attributes={"strides": [2, 2], "pads": [0, 1, 1, 0]}),
+    Case("ConvTranspose", operands=[TRANSPOSED, floats(4)], attributes={"strides": [2, 2], "pads": [0, 1, 1, 0]}),
     Case("ConvTranspose", operands=[TRANSPOSED], attributes={"strides": [2, 2], "output_shape": [12, 14]}),
     Case("ConvTranspose", operands=[TRANSPOSED], attributes={"strides": [3, 2], "auto_pad": "SAME_UPPER"}),
     Case("ConvTranspose", operands=[TRANSPOSED], attributes={"strides": [2, 2], "auto_pad": "SAME_LOWER"}),
