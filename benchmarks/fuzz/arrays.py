@@ -45,15 +45,18 @@ def odd_archives(draws: Generator, folder: Path, number: int) -> Case:
         how, content = _forged(draws)
     name = pick(draws, ("data.npz", "data.npz", "data.npz", "data.NPZ", "my data.npz", "d\u00e4ta.npz", "data.npy"))
     (folder / name).write_bytes(content)
+    channels = next((size for size in (1, 3, 4) if size in images.shape[1:2] + images.shape[-1:]), 1)
+    if draws.random() < 0.1:
+        channels = pick(draws, (1, 3))
     shape = f"{images.dtype}{list(images.shape)} {labels.dtype}{list(labels.shape)}"
-    return data_case(draws, folder, f"npz {number} {','.join(names)} {shape} {how}", name)
+    return data_case(draws, folder, f"npz {number} {','.join(names)} {shape} {how}", name, channels)
 
 
 def _images(draws: Generator) -> Any:
     """Images of a usual or an odd shape, dtype and range."""
-    shape = pick(draws, SHAPES[:6] if draws.random() < 0.6 else SHAPES)
+    shape = pick(draws, SHAPES[:6] if draws.random() < 0.75 else SHAPES)
     images = draws.random(shape)
-    if draws.random() < 0.4:
+    if draws.random() < 0.5:
         return (images * 255).astype(np.uint8)
     if draws.random() < 0.4:
         return images.astype(np.float32)
@@ -268,12 +271,12 @@ def _zip(members: dict[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def data_case(draws: Generator, folder: Path, name: str, data: str) -> Case:
-    """A scan of the built-in network or of a coloured one on the data, with options at random."""
+def data_case(draws: Generator, folder: Path, name: str, data: str, channels: int = 3) -> Case:
+    """A scan of the built-in network or of one with so many channels on the data, with options at random."""
     (folder / "net.py").write_text(NET)
-    model: tuple[str, ...] = ("digits-cnn",)
-    if draws.random() < 0.6:
-        model = ("net.py:build", *pick(draws, ((), (), (), ("--model-arg", "channels=1"))))
+    model: tuple[str, ...] = ("net.py:build", *(() if channels == 3 else ("--model-arg", f"channels={channels}")))
+    if draws.random() < (0.5 if channels == 1 else 0.1):
+        model = ("digits-cnn",)
     if draws.random() < 0.05:
         return Case(name, ("layers", *model, "--data", data))
     options: list[str] = []
@@ -281,9 +284,8 @@ def data_case(draws: Generator, folder: Path, name: str, data: str) -> Case:
         option, values = pick(draws, OPTIONS)
         if option not in options:
             options += [option, pick(draws, values)]
+    # All images, which are few, but for what the case chooses itself.
     quick = [*QUICK[2:], *VERDICTS_ONLY]
-    if "--samples" not in options and "--slice" not in options:
-        quick += QUICK[:2]
     return Case(f"{name} {' '.join(options)}", ("scan", *model, "--data", data, *quick, *options, "--out", "run"))
 
 

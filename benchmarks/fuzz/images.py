@@ -23,13 +23,13 @@ def odd_folders(draws: Generator, folder: Path, number: int) -> Case:
         for place in range(pick(draws, (1, 3, 3, 8))):
             (root / name / f"{place}.png").write_bytes(usual(draws))
     made = []
-    for _ in range(int(draws.integers(1, 4))):
+    for _ in range(int(draws.integers(0, 3))):
         what = pick(draws, list(PICTURES))
         inside = root / classes[int(draws.integers(len(classes)))] if classes and draws.random() < 0.9 else root
         name = pick(draws, ("odd.png", "odd.png", "0.png", "odd.JPG", "odd.tif", "odd.webp", "odd.bmp", "odd.gif"))
         (inside / name).write_bytes(PICTURES[what](draws))
         made.append(what)
-    if draws.random() < 0.4:
+    if draws.random() < 0.4 or not made:
         change = pick(draws, CHANGES)
         change(root, root / classes[0] if classes else root)
         made.append(change.__name__.strip("_"))
