@@ -86,6 +86,7 @@ def only(project: Path) -> Mutation:
 BROKEN = "def test_that_always_fails():\n    assert False\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tests", "stage", "test"),
     [

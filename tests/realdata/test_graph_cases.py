@@ -52,6 +52,7 @@ def test_bfloat16_inside_a_forward_is_audited(cases):
     assert record.screening is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -35,6 +35,7 @@ class Binary(nn.Module):
         return torch.sigmoid(logits[:, 1:2] - logits[:, 0:1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
 def test_one_sigmoid_is_decided_at_a_half(shared: Path, kind: str, tmp_path: Path) -> None:
     cases, file = shared / "cases", shared / "cases/files/bin_sigmoid.onnx"
