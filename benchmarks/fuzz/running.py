@@ -42,7 +42,8 @@ def in_process(case: Case, folder: Path) -> Ending:
     """The case through `lsa_audit.__main__.main`, in this process."""
     from lsa_audit.__main__ import main
 
-    out, err = io.StringIO(), io.StringIO()
+    # As a shell's streams are: text over bytes.
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     began, code, raised = time.monotonic(), None, ""
     with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _alarm(), _torch():
         try:
@@ -51,8 +52,14 @@ def in_process(case: Case, folder: Path) -> Ending:
             raised = "hang"
         except BaseException as error:  # noqa: BLE001 - whatever leaves main is what fuzzing looks for
             raised = f"{type(error).__name__} left main"
-    fault = raised or judged(case, code, out.getvalue(), err.getvalue())
-    return Ending(case, code, time.monotonic() - began, _last_line(err.getvalue()), fault)
+    written, told = (_text(stream) for stream in (out, err))
+    fault = raised or judged(case, code, written, told)
+    return Ending(case, code, time.monotonic() - began, _last_line(told), fault)
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    assert isinstance(stream.buffer, io.BytesIO)  # noqa: S101 - narrows; made above
+    return stream.buffer.getvalue().decode("utf-8", "replace")
 
 
 def by_command(case: Case, folder: Path) -> Ending:

@@ -118,8 +118,11 @@ def _read(path: Path) -> tuple[list[Any], Any]:
     try:
         # What torch.jit.load does, with a hold on the functions that the modules call.
         script = read(unit, str(path), torch.device("cpu"), {}, False)
-    except RuntimeError as error:
-        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+    except (RuntimeError, UnicodeDecodeError) as error:
+        # torch quotes the file's own code in its messages, which need not be text.
+        reason = "its code is no text"
+        if isinstance(error, RuntimeError):
+            reason = next(iter(str(error).strip().splitlines()), "no reason given")
         raise ModelError(f"{path.name} cannot be read by PyTorch {torch.__version__}: {reason}", AGAIN_HINT) from error
     return unit.get_functions(), script
 
