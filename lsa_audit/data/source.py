@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -61,8 +61,12 @@ def assemble(source: Source, request: DataRequest) -> Dataset:
         class_names=tuple(map(_text, source.class_names)),
         largest_label=int(source.labels.max()),
         remarks=source.remarks,
-        naming=source.naming,
+        naming=None if source.naming is None else _readable(source.naming),
     )
+
+
+def _readable(naming: Naming) -> Naming:
+    return replace(naming, names=tuple(map(_text, naming.names)), where=_text(naming.where))
 
 
 def _text(name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .structure import NETWORK
@@ -40,11 +41,12 @@ def hooked(
     """Forward hooks on the network's modules at these paths (None: on all); removed on leaving, whatever happens.
 
     `on_exit(path, first tensor that came in, output)` runs after each call; what it returns replaces the output.
+    Modules of TorchScript take no hooks: nothing is seen of them.
     """
     handles = []
     try:
         for path, child in module.get_submodule(NETWORK).named_modules():
-            if paths is None or path in paths:
+            if (paths is None or path in paths) and not isinstance(child, torch.jit.ScriptModule):
                 handles.append(child.register_forward_hook(_hook(path, on_exit), with_kwargs=True))
         yield
     finally:

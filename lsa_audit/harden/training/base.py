@@ -111,5 +111,7 @@ class Nothing:
 
 def input_gradient(values: Tensor, images: Tensor) -> Tensor:
     """The gradient of the sum of values [N] by the images; entries that are not finite or not there become 0."""
+    if not values.requires_grad:
+        return torch.zeros_like(images)
     (gradient,) = torch.autograd.grad(values.sum(), images, materialize_grads=True)
     return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)

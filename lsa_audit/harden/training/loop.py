@@ -193,6 +193,9 @@ class Training:
             waiting = isinstance(self.wrapped, DistributedDataParallel) and not last
             with self._weights_moved(arguments), self.wrapped.no_sync() if waiting else nullcontext():  # type: ignore[operator]
                 loss: Loss = self.wrapped(*arguments)
+                if not loss.total.requires_grad:
+                    what = "the loss has no gradient by any weight of the model"
+                    raise ModelError(what, "train a model whose outputs follow its weights smoothly")
                 torch.autograd.backward(loss.total / pieces)
         if perturbed.grad is not None:
             self.examples.after(perturbed.grad, batch)
