@@ -63,7 +63,7 @@ def _images(draws: Generator) -> Any:
     changed = pick(draws, VALUES)(images)
     if draws.random() < 0.6:
         return changed
-    with np.errstate(all="ignore"), contextlib.suppress(TypeError):
+    with np.errstate(all="ignore"), contextlib.suppress(TypeError, ValueError):
         return changed.astype(pick(draws, DTYPES))
     return changed
 
@@ -284,6 +284,8 @@ def data_case(draws: Generator, folder: Path, name: str, data: str, channels: in
         option, values = pick(draws, OPTIONS)
         if option not in options:
             options += [option, pick(draws, values)]
+            if option == "--mean" and draws.random() < 0.8:
+                options += ["--std", "0.3" if options[-1] == "0.5" else "0.3,0.2,0.3"]
     # All images, which are few, but for what the case chooses itself.
     quick = [*QUICK[2:], *VERDICTS_ONLY]
     return Case(f"{name} {' '.join(options)}", ("scan", *model, "--data", data, *quick, *options, "--out", "run"))
@@ -293,7 +295,7 @@ OPTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("--samples", ("1", "5", "20", "24", "25", "1000000")),
     ("--slice", ("0:5", "5:5", "5:2", "20:40", "-5:-1", ":", "0:1000000", "3:4")),
     ("--labels", ("self", "dataset", "auto")),
-    ("--input-size", ("3x16x16", "1x8x8", "8x8", "3x16", "3x1x1", "4x16x16", "1x300x2")),
+    ("--input-size", ("3x16x16", "3x16x16", "3x16x16", "1x8x8", "8x8", "3x16", "3x1x1", "4x16x16", "1x300x2")),
     ("--mean", ("0.5", "0.5,0.5,0.5", "0.485,0.456,0.406", "0,0")),
     ("--std", ("0.5", "0.5,0.5,0.5", "0.2,0.2,0.2", "0,0,0", "255,255,255")),
     ("--layout", ("nchw", "nhwc", "flat")),
