@@ -119,7 +119,7 @@ def test_the_forwards_of_all_parts_are_those_that_the_model_ran(case, mode):
     counted = Hungry(case.module, len(case.images))
     planned = Run(entries("pgd") if mode == "bisect" else entries("pgd")[2:3], mode)
     judged = verdicts(bench_of(counted), batch_of(case, wrong=(2, 9)), planned)
-    assert sum(found.outcome.forwards for found in judged) == sum(counted.sizes) > 0
+    assert sum(found.outcome.forwards for found in judged) == sum(counted.noted()) > 0
 
 
 @pytest.mark.parametrize("mode", ["each", "bisect"])
