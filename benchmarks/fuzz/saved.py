@@ -39,7 +39,7 @@ COMMANDS: tuple[tuple[tuple[str, ...], bool], ...] = (
     (("report", "run", "--format", "sarif"), False),
     (("report", "run", "--format", "junit"), False),
     (("report", "run", "--format", "model-card"), False),
-    (("report", "run", "--format", "html=page.html"), False),
+    (("report", "run", "--output", "html=page.html"), False),
     (("gate", "run"), True),
     (("gate", "run", "--baseline", "sound"), True),
     (("gate", "sound", "--baseline", "run"), True),
