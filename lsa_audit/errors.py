@@ -19,6 +19,11 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's code says, its first line."""
+    return (str(error).strip().splitlines() or ["no message"])[0]
+
+
 class AuditError(Exception):
     """Base of every error that the tool raises on purpose.
 

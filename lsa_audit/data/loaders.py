@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, Subset
 
-from ..errors import AuditError, DataError, UsageError
+from ..errors import AuditError, DataError, UsageError, first_line
 from .arrays import from_arrays, to_numpy
 from .base import DataRequest, Dataset, InputSpec
 from .labels import contiguous_classes, read_labels
@@ -130,8 +130,8 @@ def _as_data_error(name: str) -> Iterator[None]:
     except Exception as error:  # the data set is the user's code and may raise anything
         if "PIL" in str(error):
             raise DataError(f"{name}: the images are PIL images, not tensors", TO_TENSOR) from error
-        text = (str(error).strip().splitlines() or ["no message"])[0]
-        raise DataError(f"{name}: the loader failed with {type(error).__name__}: {text}", ITEMS) from error
+        what = f"{name}: the loader failed with {type(error).__name__}: {first_line(error)}"
+        raise DataError(what, ITEMS) from error
 
 
 def _parts(batch: Any, name: str) -> Parts:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from ..errors import first_line
 from ..models.base import PixelModel
 from ..models.peeling import Watch
 from ..records import GraphCheck
@@ -185,8 +186,7 @@ def _gradient(logits: Tensor, leaf: Tensor) -> Tensor | None:
     try:
         return torch.autograd.grad((logits * weights).sum(), leaf, allow_unused=True)[0]
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        raise NoGradientError(f"{type(error).__name__}: {lines[0] if lines else 'no message'}") from error
+        raise NoGradientError(f"{type(error).__name__}: {first_line(error)}") from error
 
 
 def _distance(own: Tensor | None, other: Tensor | None, images: Tensor) -> float:

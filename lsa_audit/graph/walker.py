@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx, nn
 
+from ..errors import first_line
 from ..models.base import Model, Opaque
 from ..models.parity import relative_difference
 from ..models.state import preserved, restored
@@ -117,9 +118,7 @@ def _unseen(why: str) -> Skipped:
 
 
 def _in_one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {' '.join(lines[0].split()) if lines else 'no message'}"
-    return _shortened(text)
+    return _shortened(f"{type(error).__name__}: {' '.join(first_line(error).split())}")
 
 
 def _shortened(text: str) -> str:

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from .. import interrupts
-from ..errors import ModelError
+from ..errors import ModelError, first_line
 from .assembly import Built, assemble
 from .base import Model
 from .preprocessing import of_module
@@ -147,7 +147,7 @@ def _check_lazy(network: nn.Module, spec: str) -> None:
 
 def _user_error(what: str, error: BaseException, folder: Path) -> ModelError:
     """One line for an exception of the user's code: type, message, and the last line of theirs that it passed."""
-    text = (str(error).strip().splitlines() or ["no message"])[0][:300]
+    text = first_line(error)[:300]
     if isinstance(error, SyntaxError) and error.filename:
         place = f"{Path(error.filename).name}:{error.lineno}"
         text = error.msg

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import AuditError, ModelError
+from ..errors import AuditError, ModelError, first_line
 
 FORWARD = "the model's forward failed"
 BACKWARD = "the model's own backward failed"
@@ -40,7 +40,7 @@ def forward_failures() -> Iterator[None]:
             where, hint = BACKWARD, "fix the backward of its torch.autograd.Function"
         if where is None:
             raise
-        reason = (str(error).strip().splitlines() or ["no message"])[0][:300]
+        reason = first_line(error)[:300]
         raise ModelError(f"{where}: {type(error).__name__}: {reason}", hint) from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..errors import AuditError, ModelError
+from ..errors import AuditError, ModelError, first_line
 from ..records import Conversion
 from .base import Model
 from .deciding import settle
@@ -62,7 +62,7 @@ def fit(model: Model, images: Tensor, classes: int | None = None) -> Model:
     except AuditError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         shape = tuple(images.shape[1:])
         raise ModelError(
             f"{model.name} failed in forward on images of shape {shape}: {reason}",

@@ -57,7 +57,8 @@ def restore(
     payload, digest = read_payload(path, limits, trusts)
     # A wrapper's prefix (DataParallel, torch.compile) may stand in the network and not in the file.
     expected = dict(network.state_dict())
-    chosen = weight_sets.choose(payload, expected, wanted, path.name)
+    everything = weight_sets.fits_in(payload, expected)
+    chosen = weight_sets.choose(everything, expected, wanted, path.name)
     if chosen is None:
         _load_nearest(network, payload, path)
         if wanted in (None, "raw"):
@@ -65,7 +66,7 @@ def restore(
         raise UsageError(f"{path.name} holds no weights {wanted!a} that fit", "leave out --weights")
     _check_types(chosen, expected, path)
     apply(network, chosen.state, str(path))
-    others = weight_sets.others_in(payload, expected, chosen)
+    others = weight_sets.others(everything, chosen)
     return Restored(weight_sets.labelled(chosen, others, path.name), digest, tuple(_notes(chosen, others, expected)))
 
 

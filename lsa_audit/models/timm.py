@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import ModelError, UsageError
+from ..errors import ModelError, UsageError, first_line
 from .assembly import Built, assemble
 from .base import Model, Preprocessing
 from .builtin import BUILTINS
@@ -124,8 +124,7 @@ def _create(name: str, request: ModelRequest, pretrained: bool) -> nn.Module:
     except Exception as error:
         if is_download_error(error):
             raise failure(name, error, OFFLINE_HINT) from error
-        lines = str(error).strip().splitlines() or ["no message"]
-        reason = f"{type(error).__name__}: {lines[0][:200]}"
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise ModelError(f"timm cannot build {request.spec}: {reason}", "check --model-arg") from error
     return network
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError
+from .checkpoint import listed
 
 EMA = re.compile(r"(?:.*[._-])?ema(?:[._\-\[].*)?", re.IGNORECASE)
 TIMM_KEYS = ("state_dict_ema", "model_ema")
@@ -28,7 +29,6 @@ BESIDE = re.compile(r"\w*(criterion|loss|metric|accuracy|_acc)\w*\..+", re.IGNOR
 
 DEEPEST = 4
 MOST_SETS = 10_000
-SHOWN = 4
 WRAPPED = ("module", "_orig_mod")
 """What DataParallel and torch.compile put before every name."""
 TOP = "."
@@ -107,13 +107,23 @@ def sets_in(payload: Any) -> list[StateSet]:
     return found
 
 
-def choose(payload: Any, expected: Mapping[str, Any], wanted: str | None, file: str) -> Fit | None:
-    """The weights in a payload to load into a network; None where none fit.
+def fits_in(payload: Any, expected: Mapping[str, Any]) -> list[Fit]:
+    """Every set of weights in a payload that has all names of a network, in the right sizes, whatever else it holds.
+
+    Args:
+        payload: what the file holds.
+        expected: the network's state, name -> tensor.
+    """
+    return [fit for found in sets_in(payload) for fit in _fits(found, expected)]
+
+
+def choose(everything: Sequence[Fit], expected: Mapping[str, Any], wanted: str | None, file: str) -> Fit | None:
+    """Of the weights in a file those to load into a network; None where none fit.
 
     Averaged weights (EMA) are taken before others, as timm takes them. Sets with the same values count as one.
 
     Args:
-        payload: what the file holds.
+        everything: as `fits_in` found it for this network.
         expected: the network's state, name -> tensor.
         wanted: `ema`, `raw`, or the name of a set; None: averaged ones where there are some.
         file: for the errors.
@@ -122,7 +132,6 @@ def choose(payload: Any, expected: Mapping[str, Any], wanted: str | None, file: 
         UsageError: several sets fit and differ, or none of the wanted kind or name does.
         ModelError: tied weights of the network differ in the file.
     """
-    everything = [fit for found in sets_in(payload) for fit in _fits(found, expected)]
     fits = [fit for fit in everything if not fit.inside and not fit.outside]
     if wanted not in (None, "ema", "raw"):
         # Who names the weights means them alone, whatever else stands beside them.
@@ -145,9 +154,9 @@ def choose(payload: Any, expected: Mapping[str, Any], wanted: str | None, file: 
     return chosen
 
 
-def others_in(payload: Any, expected: Mapping[str, Any], chosen: Fit) -> list[Fit]:
-    """Other weights in the payload that would fit and differ."""
-    fits = [fit for found in sets_in(payload) for fit in _fits(found, expected) if not fit.inside]
+def others(everything: Sequence[Fit], chosen: Fit) -> list[Fit]:
+    """Other weights of the file that would fit and differ."""
+    fits = [fit for fit in everything if not fit.inside]
     return [fit for fit in _different([chosen, *fits])[1:] if fit.label != chosen.label]
 
 
@@ -175,9 +184,7 @@ def _is_called(fit: Fit, name: str) -> bool:
 
 
 def _labels(fits: Sequence[Fit]) -> str:
-    names = list(dict.fromkeys(fit.label for fit in fits))
-    rest = len(names) - SHOWN
-    return ", ".join(f"{name!a}"[1:-1] for name in names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    return listed([f"{name!a}"[1:-1] for name in dict.fromkeys(fit.label for fit in fits)])
 
 
 def _fits(found: StateSet, expected: Mapping[str, Any]) -> list[Fit]:

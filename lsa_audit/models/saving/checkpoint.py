@@ -13,7 +13,7 @@ from ..archives import opened, sha256
 from ..checkpoint import unpickle
 from ..pickled import module_in
 from ..request import ModelRequest
-from ..weight_sets import choose
+from ..weight_sets import choose, fits_in
 from .edits import Edit, write
 
 ZIP = b"PK"
@@ -29,7 +29,7 @@ def pack(edit: Edit, request: ModelRequest) -> bytes:
     path = Path(request.spec)
     payload = unpickle(path, request.limits, request.trusts(sha256(path)))
     module = module_in(payload, request.weights) if request.arch is None else None
-    found = choose(payload if module is None else module, edit.before, request.weights, path.name)
+    found = choose(fits_in(payload if module is None else module, edit.before), edit.before, request.weights, path.name)
     if found is None:
         what = f"{path.name} holds its weights under other names than the network"
         raise ModelError(what, "save the network's state_dict() and give that")

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import ModelError
 from ..archives import opened
 from ..request import ModelRequest
-from ..weight_sets import choose
+from ..weight_sets import choose, fits_in
 from .edits import Edit, write
 
 DTYPES = {
@@ -54,7 +54,7 @@ def pack(edit: Edit, request: ModelRequest) -> bytes:
         for name, entry in header.items()
     }
     path = Path(request.spec)
-    found = choose(held, edit.before, request.weights, path.name)
+    found = choose(fits_in(held, edit.before), edit.before, request.weights, path.name)
     if found is None:
         what = f"{path.name} holds its weights under other names than the network"
         raise ModelError(what, "save the network's state_dict() and give that")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ...errors import ModelError
+from ...errors import ModelError, first_line
 from ..base import Model
 from ..request import ModelRequest
 from . import load
@@ -34,7 +34,7 @@ def from_script(module: torch.jit.ScriptModule, request: ModelRequest) -> Model:
         try:
             torch.jit.save(module, str(path))
         except (RuntimeError, OSError) as error:
-            reason = (str(error).strip().splitlines() or ["no message"])[0]
+            reason = first_line(error)
             raise ModelError(
                 f"the TorchScript module {label} cannot be saved: {reason}", "give it as a file"
             ) from error
