@@ -18,6 +18,27 @@ import typer.main
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Variants that `slow_for` names, or that `slow_except` does not, are slow."""
+    whole = not any("::" in argument for argument in config.args)
+    named: dict[str, set[str]] = {}
+    for item in items:
+        if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+            continue
+        for mark in item.iter_markers("slow_for"):
+            named.setdefault(item.nodeid.split("[")[0], set(mark.args)).discard(item.callspec.id)
+            if item.callspec.id in mark.args:
+                item.add_marker("slow")
+        for mark in item.iter_markers("slow_except"):
+            named.setdefault(item.nodeid.split("[")[0], set(mark.args)).discard(item.callspec.id)
+            if item.callspec.id not in mark.args:
+                item.add_marker("slow")
+    unknown = sorted(f"{test}[{name}]" for test, left in named.items() for name in left)
+    if whole and unknown:
+        raise pytest.UsageError(f"slow_for or slow_except names variants that do not exist: {', '.join(unknown)}")
+
+
 def pytest_collection_finish() -> None:
     """What the imports made lives as long as the tests: looking for garbage there took a sixth of their time."""
     gc.collect()

@@ -119,6 +119,7 @@ def test_imports_keep_to_the_table(path):
         assert other in ALLOWED[unit] or inside in ALLOWED[unit], f"{path.name} must not import {name}"
 
 
+@pytest.mark.slow_except("lsa_audit", "lsa_audit.data")
 @pytest.mark.parametrize(
     "module",
     ["lsa_audit", "lsa_audit.cli", "lsa_audit.attacks", "lsa_audit.data", "lsa_audit.report", "lsa_audit.profile"],

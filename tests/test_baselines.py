@@ -172,6 +172,7 @@ def test_a_baseline_has_the_rights_of_any_file(content, run, tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
+@pytest.mark.slow
 def test_importing_leaves_torch_out():
     code = "import sys, lsa_audit.baselines; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -22,6 +22,7 @@ def row(**changes) -> Row:
     return Row(**{**settings, "simulated": 1_000, "failed": 0, "passed": 0, **changes})
 
 
+@pytest.mark.slow
 def test_every_point_is_simulated_and_written(tmp_path):
     few = ["--pairs", "4", "--discordances", ".05", "--images", "50", "--rise-images", "20"]
     assert gate.main([*few, "--out", str(tmp_path)]) == 0

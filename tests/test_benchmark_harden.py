@@ -44,6 +44,7 @@ def test_the_watch_leaves_out_the_first_step():
     assert watch.steps == [1.0, 2.0]
 
 
+@pytest.mark.slow
 def test_every_contestant_times_the_same_steps_and_leaves_the_network_alone(scene):
     before = {name: value.clone() for name, value in scene.network.state_dict().items()}
     for contestant in (contestants.ours(), contestants.ours(contestants.EARLY), contestants.plain):

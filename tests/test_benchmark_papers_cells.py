@@ -74,6 +74,7 @@ def test_settings_can_be_trained_and_name_published_rows(experiment):
     assert set(rows) == set(experiment.published)
 
 
+@pytest.mark.slow_except("moon")
 @pytest.mark.parametrize(
     ("network", "shape", "wanted"),
     [

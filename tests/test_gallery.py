@@ -157,6 +157,7 @@ def scanned(**settings: object) -> Audit:
     return audit("digits-cnn", make_profile({"test": {**FAST, **SMALL, **settings}}), progress=Silent())
 
 
+@pytest.mark.slow
 def test_a_scan_shows_images_that_the_studied_attack_flipped():
     found = scanned()
     record, evidence = found.record, found.evidence
@@ -174,6 +175,7 @@ def test_a_scan_shows_images_that_the_studied_attack_flipped():
         assert entry.scores[0].label == entry.prediction != entry.label
 
 
+@pytest.mark.slow
 def test_a_scan_without_neurons_shows_images_of_the_largest_epsilon():
     found = scanned(probes=[]).record
     assert {entry.perturbation for entry in found.gallery} == {"pgd@linf-0.1"}

@@ -118,6 +118,7 @@ def test_the_record_holds_the_choice_the_training_and_both_audits(digits):
     assert (record.verdict == "helped") == record.reason.startswith("every attack")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -275,6 +276,7 @@ def test_a_dry_run_writes_nothing_and_tells_what_to_expect(folder):
     assert sorted(entry.name for entry in folder.iterdir()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_caller_finds_his_settings_again(fails, folder, tmp_path, monkeypatch):
     def stop(*_arguments, **_named):

@@ -88,6 +88,7 @@ class Listener(Silent):
 # --- which layers -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow_except("none-expected6")
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
@@ -121,6 +122,7 @@ def test_mvl_takes_the_list_of_the_attack_that_is_studied():
         assert replace(study, perturbation=None).moved is None
 
 
+@pytest.mark.slow_for("epsilon 0", "none lost")
 @pytest.mark.parametrize(
     ("make", "settings", "expected"),
     [
@@ -208,6 +210,7 @@ def test_the_attack_that_leaves_about_half_is_studied(counts, clean, expected):
     assert attack_to_study((), {}, estimate(clean, 12)) is None
 
 
+@pytest.mark.slow
 def test_every_measurement_names_the_attack_that_is_studied():
     record = scanned(small(), 20, probes=["patching", "filters"], filter_samples=3, epsilon=[0.001, 0.15, 0.3])
     left = {entry.perturbation.id: entry.robust_accuracy.count for entry in record.attacks}
@@ -281,6 +284,7 @@ def test_the_batch_size_changes_no_figure(budget):
         same_but_for_rounding(first, second)
 
 
+@pytest.mark.slow
 def test_the_seed_decides_which_pairs_are_measured():
     one, again, other = (digits(budget=20.0, seed=seed, samples=None, slice="0:40").record for seed in (0, 0, 1))
     assert one.model_dump(exclude={"timing"}) == again.model_dump(exclude={"timing"})
@@ -289,6 +293,7 @@ def test_the_seed_decides_which_pairs_are_measured():
     assert one.model.weights_sha256 == other.model.weights_sha256
 
 
+@pytest.mark.slow
 def test_progress_comes_to_what_was_announced():
     heard, subject = Listener(), small()
     settings = {**SETTINGS, "probes": ["patching", "filters"], "filter_samples": 3, "drop_value": "mean"}

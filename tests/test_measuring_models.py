@@ -95,6 +95,7 @@ def test_where_no_image_is_right_a_dropped_neuron_can_only_help():
         assert "fragile" not in {neuron.clean.neuron_class for neuron in table.neurons}
 
 
+@pytest.mark.slow
 def test_a_neuron_that_never_changes_is_worth_nothing_where_it_becomes_its_mean():
     subject = small()
     with torch.no_grad():
@@ -112,6 +113,7 @@ def test_a_neuron_that_never_changes_is_worth_nothing_where_it_becomes_its_mean(
     assert (drops["mean"].losses, drops["mean"].gains, drops["mean"].neuron_class) == (0, 0, "null")
 
 
+@pytest.mark.slow_except("1-1")
 @pytest.mark.parametrize(("asked", "taken"), [(1, 1), pytest.param(5, 5, marks=pytest.mark.slow), (100, 12)])
 def test_filters_are_tried_on_as_many_images_as_asked_and_leave_the_weights(asked, taken):
     subject = small()
@@ -124,6 +126,7 @@ def test_filters_are_tried_on_as_many_images_as_asked_and_leave_the_weights(aske
     assert all(torch.equal(value, before[name]) for name, value in subject.state_dict().items())
 
 
+@pytest.mark.slow_except("probes0-expected0")
 @pytest.mark.parametrize(
     ("probes", "expected"),
     [([], (False, False)), (["patching"], (True, False)), (["filters"], (False, True))],
@@ -143,6 +146,7 @@ def test_patching_tells_what_returns_for_each_layer_and_for_groups_of_dropped_ne
     assert all(layer.returned.total == found.lost for layer in found.layers)
 
 
+@pytest.mark.slow
 def test_record_and_evidence_survive_a_round_trip():
     profile = make_profile({"test": {**SETTINGS, **EVERYTHING, "epsilon": [0.3], "drop_value": "mean"}})
     result = audit(small(), profile, images=answered(small()), progress=Silent())

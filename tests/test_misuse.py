@@ -149,6 +149,7 @@ def test_models_that_do_not_give_logits_are_errors(images, labels, make, message
         audited(built(make), images, labels)
 
 
+@pytest.mark.slow_except("detached", "random", "batch")
 @pytest.mark.parametrize(
     ("make", "rule", "level"),
     [
@@ -186,6 +187,7 @@ ENDINGS = {
 }
 
 
+@pytest.mark.slow_except("classes", "labels too")
 @pytest.mark.parametrize("after", ENDINGS.values(), ids=ENDINGS)
 def test_what_stands_behind_the_logits_changes_no_figure(images, labels, after):
     plain, record = (audited(built(make), images, labels) for make in (Small, lambda: Changed(after=after)))
@@ -201,6 +203,7 @@ def test_probabilities_that_nothing_can_be_removed_from_are_attacked_and_told(im
     assert record.attacks[-1].robust_accuracy.count <= plain.attacks[-1].robust_accuracy.count + 1
 
 
+@pytest.mark.slow
 def test_a_model_in_training_mode_is_audited_in_eval_mode_and_told_so(images, labels):
     plain = audited(built(Small), images, labels)
     training = audited(built(Small).train(), images, labels)
@@ -210,6 +213,7 @@ def test_a_model_in_training_mode_is_audited_in_eval_mode_and_told_so(images, la
     ]
 
 
+@pytest.mark.slow
 def test_a_frozen_batch_norm_in_a_training_model_stays_as_it_is(images, labels):
     module = built(Small).train()
     module.norm.eval()
@@ -219,6 +223,7 @@ def test_a_frozen_batch_norm_in_a_training_model_stays_as_it_is(images, labels):
     assert record.clean.count == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [pytest.param(torch.no_grad, marks=pytest.mark.slow), torch.inference_mode])
 def test_a_caller_without_gradients_gets_the_same_record(images, labels, mode):
     plain = audited(built(Small), images, labels)
@@ -253,6 +258,7 @@ def in_use(make: Callable[[], nn.Module], images: Tensor, labels: Tensor) -> nn.
     return module
 
 
+@pytest.mark.slow_except("Hooked")
 @pytest.mark.parametrize("make", [Small, Hooked])
 def test_dropping_patching_and_filtering_leave_no_trace(images, labels, make):
     record = audited(in_use(make, images, labels), images, labels, **INSIDE)
@@ -267,6 +273,7 @@ BREAKS = itertools.product(
 )
 
 
+@pytest.mark.slow_for("patching-error8-Small", "dropout-error6-Small")
 @pytest.mark.parametrize(("where", "error", "make"), thin(BREAKS))
 def test_a_probe_that_breaks_off_leaves_no_trace(images, labels, monkeypatch, where, error, make):
     probe = importlib.import_module(f"lsa_audit.probes.{where}")

@@ -28,6 +28,7 @@ def test_keys_have_lines(case, tmp_path):
     assert {key: line for key, line in found.items() if key in expected} == expected
 
 
+@pytest.mark.slow_for("content4")
 @pytest.mark.parametrize(
     "content", ["gates: &a {b: 1}\nc: *a\n", "gates: {", "\x00", "x" * (MAX_BYTES + 1), "[" * 9000]
 )
@@ -39,6 +40,7 @@ def test_what_is_no_plain_yaml_is_refused(content, tmp_path):
         key_lines(tmp_path / "none.yaml", "gates")
 
 
+@pytest.mark.slow_for("[[[[[[[[[[[[")
 @pytest.mark.parametrize(
     "value", ["2026-02-30", "!!bool x", "!!timestamp x", "9" * 5_000, "[" * 3_000], ids=lambda value: value[:12]
 )

@@ -168,6 +168,7 @@ def test_labels_of_the_model_random_weights_and_networks_that_fit_cost_nothing()
     assert (told(fits), fits.passes, fits.note) == ([], 0, "nearly all images are right")
 
 
+@pytest.mark.slow
 def test_a_network_that_knows_nothing_gets_no_advice():
     generator = torch.Generator().manual_seed(0)
     images, labels = torch.rand(COUNT, 3, SIZE, SIZE, generator=generator), torch.arange(COUNT) % CLASSES
@@ -267,6 +268,7 @@ def test_a_forgotten_normalisation_is_found(shared: Path):
     assert (right.clean.count, told(right.plausibility)) == (int(then.sum()), [])
 
 
+@pytest.mark.slow_except("1000:1300")
 @pytest.mark.realdata
 @pytest.mark.parametrize("chosen", ["0:1000", "1000:1300"])
 def test_a_network_that_gains_a_little_by_a_wrong_normalisation_gets_no_advice(shared: Path, chosen):

@@ -20,6 +20,7 @@ def test_there_are_examples():
 
 
 # Drawing a page takes seconds: one of them by default.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "folder",
     [*FOLDERS[:1], *(pytest.param(folder, marks=pytest.mark.slow) for folder in FOLDERS[1:])],

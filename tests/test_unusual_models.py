@@ -98,6 +98,7 @@ def test_a_layer_that_is_zero_on_clean_images_is_skipped_with_the_reason(measure
         assert render(Shown(result.record)).strip()
 
 
+@pytest.mark.slow
 def test_images_on_which_a_layer_is_zero_are_left_out_of_its_mean():
     module = Small()
     module.conv.bias.data.fill_(0)
@@ -141,6 +142,7 @@ class Breaks(Small):
         return torch.where(bright & first, torch.full_like(logits, self.value), logits)
 
 
+@pytest.mark.slow_except("dataset-inf", "self-inf")
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("source", ["dataset", "self"])
 def test_clean_accuracy_counts_logits_that_are_no_answer_as_wrong(value, source):
@@ -175,6 +177,7 @@ class Masked(Small):
 EVERY_NUMBER = [(name, classes) for name in ("apgd-dlr", "apgd-t") for classes in (2, 3, 4)]
 
 
+@pytest.mark.slow_for("fab-t-3", "apgd-t-4")
 @pytest.mark.parametrize(
     ("name", "classes"), [*EVERY_NUMBER, ("fgsm", 3), ("apgd-ce", 3), ("fab-t", 3), ("square", 3), ("deepfool", 3)]
 )

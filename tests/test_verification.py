@@ -129,6 +129,7 @@ def test_one_changed_pixel_fails(run, name, place):
     assert [entry.perturbation for entry in found.checks if entry.sha256_agrees is False] == [name]
 
 
+@pytest.mark.slow_for("uniform@linf-0.1")
 @pytest.mark.parametrize("name", [SEARCH, NEAREST, "uniform@linf-0.1"])
 def test_one_changed_verdict_fails(run, name):
     right = run.evidence[f"right/{name}"].copy()
@@ -266,6 +267,7 @@ class Nearly(nn.Module):
         return torch.stack([first, first + self.lead], dim=1)
 
 
+@pytest.mark.slow_except("0.005-20")
 @pytest.mark.parametrize(("lead", "ties"), [(0.005, 20), (0.02, 0)])
 def test_verdicts_near_a_tie_are_told_apart_from_wrong_ones(lead, ties):
     arrays = (torch.full((20, 1, 4, 4), 0.5).numpy(), np.arange(20) % 2)
@@ -284,6 +286,7 @@ def test_a_run_without_stored_images_is_refused(run):
 NEEDED = ["labels", "clean_predictions", "image_ids", f"right/{SEARCH}", f"adversarial/{SEARCH}", "distance/fab-t@linf"]
 
 
+@pytest.mark.slow_except("labels")
 @pytest.mark.parametrize("array", NEEDED)
 def test_missing_or_misshapen_arrays_are_named(run, array):
     profile = make_profile({"record": run.record.settings})

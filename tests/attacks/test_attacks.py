@@ -65,6 +65,7 @@ def test_catalogue_and_functions_hold_the_same_names():
     assert list(ATTACKS) == list(FUNCTIONS)
 
 
+@pytest.mark.slow_for("cw-l2-l2-False", "cascade-l2-False", "fab-t-l1-True", "fab-t-l2-False", "apgd-t-l2-True")
 @pytest.mark.parametrize(
     ("name", "norm", "spend_all"),
     thin([(*pair, spend_all) for pair in norms_of(NAMES) for spend_all in (True, False)], together=2),
@@ -79,6 +80,7 @@ def test_images_stay_in_the_ball_and_in_the_pixel_range(name, norm, spend_all):
         assert (images - case.images).abs().max() > 0
 
 
+@pytest.mark.slow_for("fab-t-l1", "square-l2")
 @pytest.mark.parametrize(("name", "norm"), norms_of(NAMES))
 def test_same_seed_same_bits_and_another_seed_another_draw(name, norm):
     case = linear_case((3, 4, 4), 4, 8, seed=5)
@@ -90,6 +92,7 @@ def test_same_seed_same_bits_and_another_seed_another_draw(name, norm):
         assert not torch.equal(first.final, other.final)
 
 
+@pytest.mark.slow_for("cw-l2", "fab-t", "apgd-dlr", "ddn", "apgd-t")
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_gets_the_same_answer_in_any_batch(name):
     case = linear_case((1, 5, 5), 3, 8, seed=6)
@@ -100,6 +103,17 @@ def test_an_image_gets_the_same_answer_in_any_batch(name):
     assert torch.equal(torch.cat([part.right for part in parts]), whole.right)
 
 
+@pytest.mark.slow_for(
+    "cw-l2-l2-shape77-8",
+    "cascade-linf-shape55-3",
+    "fab-t-l2-shape124-3",
+    "fab-t-l1-shape130-3",
+    "apgd-dlr-l2-shape35-8",
+    "cascade-l2-shape66-1",
+    "apgd-t-l2-shape52-3",
+    "pgd-linf-shape157-3",
+    "apgd-ce-l2-shape10-3",
+)
 @pytest.mark.parametrize(
     ("name", "norm", "shape", "count"),
     thin([(*pair, shape, n) for pair in norms_of(GRADIENT_ATTACKS) for shape in SHAPES for n in (1, 3, 8)], together=2),
@@ -118,6 +132,7 @@ def test_two_classes_fall_just_above_the_optimum_and_stand_just_below(name, norm
     assert torch.equal(together.right[clear], (optimum > epsilon)[clear])
 
 
+@pytest.mark.slow_for("apgd-ce-l2")
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("name", ["pgd", "apgd-ce"])
 def test_no_verdict_below_the_optimum_with_several_classes(name, norm):
@@ -131,6 +146,7 @@ def test_no_verdict_below_the_optimum_with_several_classes(name, norm):
     assert (~outcome.right[near]).float().mean() >= 0.6
 
 
+@pytest.mark.slow_except("indices0-apgd-t-linf")
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("name", ["apgd-t", "fab-t"])
 @pytest.mark.parametrize("indices", [(0, 5, 10), pytest.param(range(12), marks=pytest.mark.slow)])

@@ -51,6 +51,7 @@ def best_l1(point: np.ndarray, normal: np.ndarray, wanted: float) -> float:
     return float(found.fun)
 
 
+@pytest.mark.slow_for("l2-best_l2-0.1")
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 0.95])
 @pytest.mark.parametrize(("norm", "best"), [("linf", best_linf), ("l2", best_l2), ("l1", best_l1)])
 def test_the_change_reaches_the_plane_by_the_shortest_way(norm, best, share):

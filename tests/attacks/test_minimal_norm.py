@@ -44,6 +44,7 @@ def nearest(run: Attack, case: LinearCase, norm: Norm, steps: int) -> Outcome:
     return attacked(run, case.module, case.images, case.labels, wide(norm, case.images, steps))
 
 
+@pytest.mark.slow_for("cw-l2-run-l2-20-shape65-6-8")
 @pytest.mark.parametrize(
     ("name", "run", "norm", "steps", "shape", "classes", "count"),
     thin([(*row, shape, k, n) for row in TABLE for shape in SHAPES for k in (2, 6) for n in (1, 3, 8)], together=4),
@@ -56,6 +57,7 @@ def test_the_distance_is_the_optimum(name, run, norm, steps, shape, classes, cou
     assert (distance <= 1.05 * optimum + 1e-6).all()
 
 
+@pytest.mark.slow_except("deepfool-run-linf-50-shape1", "deepfool-run-l2-50-shape4")
 @pytest.mark.parametrize(
     ("name", "run", "norm", "steps", "shape"),
     thin([(*row, shape) for row in TABLE for shape in SHAPES], together=4),
@@ -82,6 +84,7 @@ def test_what_fell_inside_the_ball_is_left_alone_unless_the_nearest_is_wanted(ru
     assert (full.distance < plain.distance).all()
 
 
+@pytest.mark.slow_for("cw-l2-l2-shape0", "cw-l2-l2-shape1")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("run", "norm", "steps"), OWN)
 def test_the_range_of_pixels_counts_in_the_distance(run, norm, steps, shape):
@@ -105,6 +108,7 @@ def test_the_range_of_pixels_counts_in_the_distance(run, norm, steps, shape):
         assert seen.max() <= 1
 
 
+@pytest.mark.slow_except("deepfool-linf", "deepfool-l2")
 @pytest.mark.parametrize(("run", "norm", "steps"), OWN)
 def test_an_image_gets_the_same_answer_in_any_batch(run, norm, steps):
     case = linear_case((1, 5, 5), 4, 8, seed=6, scale=0.1)
@@ -132,6 +136,7 @@ class Deaf(nn.Module):
         return 0 * self.network(images) + torch.eye(logits.shape[1])[0] if self.constant else logits
 
 
+@pytest.mark.slow_for("cw-l2-l2-True", "ddn-l2-True", "deepfool-linf-True")
 @pytest.mark.parametrize("constant", [False, True])
 @pytest.mark.parametrize(("run", "norm", "steps"), OWN)
 def test_without_gradients_there_is_neither_nan_nor_success(run, norm, steps, constant):
@@ -148,6 +153,7 @@ def test_without_gradients_there_is_neither_nan_nor_success(run, norm, steps, co
     assert torch.allclose(outcome.final, images, atol=0.05)
 
 
+@pytest.mark.slow_except("ddn")
 @pytest.mark.parametrize(("module", "steps"), [(ddn, 300), (cw, 300)], ids=["ddn", "cw-l2"])
 def test_the_published_search_reaches_the_optimum_from_the_clean_image(monkeypatch, module, steps):
     def none_found(target, rows):
@@ -160,6 +166,7 @@ def test_the_published_search_reaches_the_optimum_from_the_clean_image(monkeypat
     assert (ratio <= 1.02).all()
 
 
+@pytest.mark.slow
 def test_the_l2_searches_get_nearer_than_deepfool_on_a_curved_model():
     split = digits_split()
     images, labels = split.test_images[:40], split.test_labels[:40]

@@ -127,6 +127,7 @@ class Coarse(nn.Module):
         return logits
 
 
+@pytest.mark.slow_for("bf16-fab-t", "fp16-fab-t")
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd-ce", "square", "fab-t"])
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_what_falls_in_low_precision_only_is_attacked_again_in_float32(name, precision):

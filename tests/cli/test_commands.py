@@ -113,6 +113,7 @@ BAD_INPUT = {
 }
 
 
+@pytest.mark.slow_for("empty neuron glob")
 @pytest.mark.parametrize("case", sorted(BAD_INPUT))
 def test_bad_input_is_one_line_and_exit_code_2(case, here, capsys):
     arguments, message = BAD_INPUT[case]
@@ -296,6 +297,7 @@ def test_lists(topic, capsys):
     assert len(json.loads(capsys.readouterr().out)) == len(plain) - 1
 
 
+@pytest.mark.slow
 def test_listing_and_help_do_not_import_torch():
     for arguments in (["list", "attacks"], ["--help"], ["list", "data"]):
         code = f"import sys; from lsa_audit.__main__ import main; main({arguments!r}); sys.exit('torch' in sys.modules)"
@@ -368,6 +370,7 @@ def record_of(*arguments: str) -> dict[str, Any]:
     return json.loads(Path("run/record.json").read_text())
 
 
+@pytest.mark.slow_except("25/2-12.5")
 @pytest.mark.parametrize(
     ("text", "budget"), [("none", None), ("25/2", 12.5), pytest.param("1e3", 1000.0, marks=pytest.mark.slow)]
 )
@@ -377,6 +380,7 @@ def test_a_budget_is_a_number_of_forwards_or_none(here, text, budget):
     assert budget is None or record["screening"]["spent"] <= budget
 
 
+@pytest.mark.slow
 def test_options_of_dropping_come_into_the_record_and_the_report(here):
     record = record_of("--neurons", "conv1,linear", "--drop-value", "mean")
     assert [(table["layer"], table["drop_value"]) for table in record["neurons"]] == [
@@ -409,6 +413,7 @@ def test_both_probes_run(here, probes):
     assert (record["filters"]["samples"], record["filters"]["layers"][0]["layer"]) == (3, "linear")
 
 
+@pytest.mark.slow_for("arguments10-the nearest are conv", "arguments11-lienar")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -32,6 +32,7 @@ def asked(*words: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow_except("words0-wanted0")
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
@@ -102,6 +103,7 @@ def test_an_option_offers_its_values(place):
     assert [offered.value for offered in parameter.shell_complete(context, typed)] == [wanted]
 
 
+@pytest.mark.slow
 def test_completion_does_not_import_torch():
     code = (
         "import sys; from lsa_audit.cli import completion as c\n"
@@ -112,6 +114,7 @@ def test_completion_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
 
 
+@pytest.mark.slow_except("zsh")
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_the_script_for_a_shell_can_be_shown(shell):
     environment = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}

@@ -116,6 +116,7 @@ def test_a_baseline_on_either_side(runs, capsys):
     assert (found["named_by"], found["classes"]) == ("digest", [])
 
 
+@pytest.mark.slow_except("terminal-before: ", "json-{")
 @pytest.mark.parametrize(
     ("form", "start"),
     [("terminal", "before: "), ("markdown", "# From main"), ("html", "<!doctype html>"), ("json", "{")],

@@ -143,6 +143,7 @@ def test_an_id_is_no_path(hostile):
         explain.command(hostile)
 
 
+@pytest.mark.slow
 def test_torch_is_not_imported():
     code = "import sys; from lsa_audit.cli import explain\n"
     code += "for name in ('labels', 'pgd', 'strict', 'linf', 'mvl', None): explain.command(name)\n"

@@ -324,6 +324,7 @@ def test_of_a_folder_or_file_the_scanned_images_are_trained_on_and_that_is_said(
     assert "most of its images are trained on: scan the result on others" in capsys.readouterr().err
 
 
+@pytest.mark.slow_except("digits:train")
 @pytest.mark.parametrize("spec", ["digits", "digits:test", "digits:train"])
 def test_a_scan_of_either_part_means_the_whole_set(trainer, here, spec):
     scanned(here / "reports/new", 200, spec)
@@ -378,6 +379,10 @@ def test_random_weights_keep_the_seed_that_made_them(trainer, here):
     assert trainer.recipe.seed == 0
 
 
+@pytest.mark.slow_except(
+    "settings0-arguments0---mean is 0.4 here and 0.5 there",
+    "settings6-arguments6---model-arg is a=2 here and a=1 there",
+)
 @pytest.mark.parametrize(
     ("settings", "arguments", "said"),
     [
@@ -399,6 +404,7 @@ def test_an_option_against_the_scan_is_refused(trainer, here, capsys, settings, 
     assert harden(*arguments) == 0
 
 
+@pytest.mark.slow_except("settings3-arguments3")
 @pytest.mark.parametrize(
     ("settings", "arguments"),
     [
@@ -472,6 +478,7 @@ def test_what_cannot_be_read_is_passed_over(here, monkeypatch):
     assert latest_run(here / "reports", "digits-cnn") is None
 
 
+@pytest.mark.slow_except("settings2-repeat it with --model-arg")
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -617,6 +624,7 @@ def undecided() -> str:
     )
 
 
+@pytest.mark.slow_except("no-checkpoint")
 @pytest.mark.parametrize(
     ("make", "code"),
     [

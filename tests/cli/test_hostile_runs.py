@@ -86,6 +86,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow_for("a/gate.json")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_spoilt_files_are_refused_or_judged(name, here, capsys):
     assert main(["gate", "a", "--baseline", "base", "--preset", "strict", "--output", "json=a/gate.json"]) == 0

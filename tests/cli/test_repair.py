@@ -205,6 +205,7 @@ def test_where_nothing_helps_the_report_says_so_and_no_model_is_written(run, fol
     assert {entry.name for entry in (folder / "fixed").iterdir()} == {"repair.json", "report.md", "report.html"}
 
 
+@pytest.mark.slow
 def test_json_is_the_written_record(run, folder, capsys):
     assert called("net.pt", "--record", run, "--out", "fixed", "--json", *FEW) == 0
     assert capsys.readouterr().out == (folder / "fixed" / "repair.json").read_text()
@@ -303,6 +304,7 @@ def _fewer_images(record):
     record["data"]["samples"] = -1
 
 
+@pytest.mark.slow_for("_out_of_range-does not fit its 6 neurons", "_last_twice-does not fit its 6 neurons")
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

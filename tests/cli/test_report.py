@@ -69,6 +69,7 @@ def error_of(arguments: list[str], capsys: Any) -> str:
     return shown.err
 
 
+@pytest.mark.slow_for("html")
 @pytest.mark.parametrize("name", FORMATS)
 def test_each_format_goes_to_the_standard_output(name: str, run: Path, record: AuditRecord, capfdbinary: Any) -> None:
     assert main(["report", str(run), "--format", name]) == 0

@@ -38,6 +38,7 @@ def profile(text: str) -> list[str]:
     return problems("profile", json.loads(json.dumps(yaml.safe_load(text), default=str)))
 
 
+@pytest.mark.slow_except("record", "gate")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_schema_is_valid_and_says_what_it_is_of(kind, capsys):
     assert main(["schema", kind]) == 0
@@ -63,6 +64,7 @@ def test_what_cannot_be_given_is_refused(tmp_path, capsys):
     assert "there is record, gate, baseline" in capsys.readouterr().err
 
 
+@pytest.mark.slow_except("tests/records/version-1.json")
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_records_fit_their_schema(path):
     text = path.read_text(encoding="utf-8")
@@ -101,6 +103,7 @@ def test_what_gates_say_fits_its_schema():
     assert len(problems("gate", fields)) == 1
 
 
+@pytest.mark.slow_except("change1")
 @pytest.mark.parametrize(
     "change",
     [

@@ -63,6 +63,7 @@ def test_split_is_free_of_the_audits_seed(digits):
         assert data.image_ids == digits.test_ids
 
 
+@pytest.mark.slow_except("moons-1000-1000")
 @pytest.mark.parametrize(("name", "train", "test"), [("digits", 1257, 540), ("moons", 1000, 1000)])
 def test_the_parts_are_the_two_sides_of_the_split(name, train, test):
     shape = (1, 8, 8) if name == "digits" else (2,)

@@ -19,6 +19,7 @@ def scanned() -> AuditRecord:
     return result.model_copy(update={"findings": (), "skipped": ()})
 
 
+@pytest.mark.slow
 def test_a_real_model_that_was_never_hardened_has_no_error(scanned):
     told = find_all(scanned)
     assert {finding.rule for finding in told} >= {"vulnerable-layers", "fragile-neurons"}

@@ -312,6 +312,7 @@ def test_other_models_data_and_environments_are_shown() -> None:
     assert shown["package timm"] == ("1.0.20", "not there")
 
 
+@pytest.mark.slow_for("changes3")
 @pytest.mark.parametrize(
     "changes",
     [

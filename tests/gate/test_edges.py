@@ -252,6 +252,7 @@ ROWS = {
 }
 
 
+@pytest.mark.slow_for("mean at its limit", "layers by pattern")
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_edges(row):
     found = ask(row.gates, row.run, row.baseline)

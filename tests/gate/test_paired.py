@@ -86,6 +86,7 @@ def test_without_a_margin_it_is_mcnemar_but_for_the_discordance(lost, gained, im
     assert found == pytest.approx(exact, rel=0.5)
 
 
+@pytest.mark.slow_except("1.0-0.1")
 @pytest.mark.parametrize("margin", [0.02, 0.1])
 @pytest.mark.parametrize("discordance", [0.0, 0.03, 0.1, 0.3, 0.6, 1.0])
 def test_no_verdict_is_wrong_more_often_than_alpha(margin, discordance):
@@ -184,6 +185,7 @@ def test_the_exact_number_is_a_little_above_that_of_the_normal_formula(discordan
     assert normal <= images_needed(discordance, true_drop, margin, ALPHA) <= 1.1 * normal
 
 
+@pytest.mark.slow_except("0.05-0.0-0.1", "0.5-0.5-0.2")
 @pytest.mark.parametrize(
     ("discordance", "true_drop", "margin"), [(0.1, 0.0, 0.1), (0.05, 0.0, 0.1), (0.5, 0.5, 0.2), (0.3, 0.1, 0.3)]
 )

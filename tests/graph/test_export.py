@@ -13,6 +13,7 @@ from lsa_audit.graph.structure import operation
 from .networks import EXPORTED, Caching, Case, Residual, images_for, model_of, randomise
 
 
+@pytest.mark.slow_except("Caching")
 @pytest.mark.parametrize("case", EXPORTED, ids=lambda case: case.name)
 def test_logits_are_the_same_at_other_batch_sizes(case: Case):
     network = randomise(case.network()).requires_grad_(False)
@@ -32,6 +33,7 @@ def test_nothing_in_the_graph_writes_in_place():
     assert not [name for name in names if name.endswith("_") and not name.startswith("_")]
 
 
+@pytest.mark.slow
 def test_a_cached_table_is_read_from_its_parameter():
     network = randomise(Caching()).requires_grad_(False)
     module = model_of(network).module
@@ -87,6 +89,7 @@ class Branching(nn.Module):
         return self.low(x.reshape(count, -1))
 
 
+@pytest.mark.slow_except("False")
 @pytest.mark.parametrize("fixed", [False, True])
 def test_branches_on_values_are_followed_as_the_sample_takes_them(fixed: bool):
     network = randomise(Branching(fixed)).requires_grad_(False)
@@ -103,6 +106,7 @@ def test_branches_on_values_are_followed_as_the_sample_takes_them(fixed: bool):
     assert all("network.high.1" in [path for path, _ in stack.values()] for stack in stacks)
 
 
+@pytest.mark.slow
 def test_without_branches_nothing_is_specialised():
     network = randomise(Residual()).requires_grad_(False)
     assert not is_specialized(export(model_of(network).module, images_for(network)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from torch import Tensor, nn
 
 from lsa_audit.graph.walker import walk
@@ -13,6 +14,7 @@ def table(network: nn.Module):
     return {layer.info.name: layer for layer in walk(model_of(randomise(network)), images_for(network)).layers}
 
 
+@pytest.mark.slow
 def test_shapes_are_those_of_one_image_on_both_sides():
     layers = table(Transformer())
     assert layers["patch"].info.input_shape == (3, 8, 8)
@@ -22,12 +24,14 @@ def test_shapes_are_those_of_one_image_on_both_sides():
     assert layers["patch"].info.flops == 2 * 8 * 2 * 2 * 3 * 4 * 4
 
 
+@pytest.mark.slow
 def test_a_block_takes_in_what_its_first_layer_takes_in():
     layers = table(Residual())
     assert layers["layers.1"].info.input_shape == layers["layers.1.conv1"].info.input_shape == (4, 6, 6)
     assert layers["layers.1"].info.op == "Unit"
 
 
+@pytest.mark.slow
 def test_a_batch_norm_with_another_reader_beside_it_is_no_drop_site():
     class Forked(nn.Module):
         shape = (4,)

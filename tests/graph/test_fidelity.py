@@ -115,6 +115,7 @@ def walked(kind: type[Base]):
     return network, images, walk(model_of(network), images)
 
 
+@pytest.mark.slow_except("FrozenFirst")
 @pytest.mark.parametrize("kind", [Quantised, slowly(GradientHook), FrozenFirst, slowly(Frozen)])
 def test_a_graph_with_another_gradient_is_not_used(kind):
     _, _, graph = walked(kind)
@@ -125,6 +126,7 @@ def test_a_graph_with_another_gradient_is_not_used(kind):
     assert [layer.info.name for layer in graph.layers] == ["conv", "fc"]
 
 
+@pytest.mark.slow_except("Bfloat16")
 @pytest.mark.parametrize("kind", [Base, slowly(Detached), slowly(Checkpointed), Bfloat16])
 def test_a_graph_that_is_the_model_is_used(kind):
     _, _, graph = walked(kind)
@@ -196,6 +198,7 @@ def test_a_module_that_is_called_twice_is_compared_call_by_call():
     assert graph.info.checks[0].compared == 6, "conv, same and act twice, fc; the functional relu is no module"
 
 
+@pytest.mark.slow
 def test_the_own_backward_that_fails_is_an_error_of_the_comparison():
     network = OfNoBackward().eval()
     module, images = model_of(network).module, images_for(network)

@@ -63,6 +63,7 @@ def squeeze(x: Tensor) -> Tensor:
     return x * torch.sigmoid(x.mean((2, 3), keepdim=True))
 
 
+@pytest.mark.slow_except("<lambda>-expected10", "<lambda>-expected15")
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
@@ -92,6 +93,7 @@ def test_an_operation_is_found_once_with_its_kind(
     assert kinds_between(function) == expected
 
 
+@pytest.mark.slow
 def test_a_whole_module_is_read_at_its_exit():
     structure = structure_of(Body(HandWrittenGelu()))
     layer = all_layers(structure)[1]
@@ -100,6 +102,7 @@ def test_a_whole_module_is_read_at_its_exit():
     assert layer.entry is all_layers(structure)[0].site
 
 
+@pytest.mark.slow
 def test_a_matrix_product_is_learnable_only_with_parameters():
     class Product(nn.Module):
         shape = (5, 4)

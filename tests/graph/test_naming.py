@@ -48,10 +48,12 @@ class Holder(nn.Module):
         return self.head(self.bn(x))
 
 
+@pytest.mark.slow
 def test_a_layer_is_named_by_its_module_or_its_parameter():
     assert names_of(Holder()) == ["qkv", "in_proj", "table", "bn", "bn.act", "head"]
 
 
+@pytest.mark.slow
 def test_tied_weights_are_named_by_who_calls_and_calls_are_counted():
     assert names_of(SharedWeights()) == ["same", "relu", "same_2", "relu_2", "one", "other"]
 
@@ -111,6 +113,7 @@ class Wrapped(nn.Module):
         return self.network(x)
 
 
+@pytest.mark.slow_except("Wrapped-network.steps.d")
 @pytest.mark.parametrize(("network", "last"), [(Graph, "steps.d"), (Wrapped, "network.steps.d")])
 def test_a_network_may_name_its_layers(network, last):
     assert names_of(network()) == ["/first/Gemm", "/act", "/sum.add", "/sum.tanh", "/sum.relu", last]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -51,6 +52,7 @@ def test_arithmetic_on_a_table_counts_when_it_is_made_for_each_image():
     }
 
 
+@pytest.mark.slow
 def test_both_products_of_an_attention_belong_to_it():
     structure = structure_of(Transformer())
     found = all_layers(structure)

@@ -110,6 +110,18 @@ def check(graph: Graph, patches: Sequence[Patch], images: Tensor, adversarial: T
     return found
 
 
+@pytest.mark.slow_except(
+    "1-Windows",
+    "1-Caching",
+    "5-SharedWeights",
+    "5-Mlp",
+    "5-Windows",
+    "5-SequenceFirst",
+    "5-Caching",
+    "5-Towers",
+    "5-Transposed",
+    "5-BatchCoupled",
+)
 @pytest.mark.parametrize(
     "network",
     [case.network for case in EXPORTED] + [Towers, Transposed, BatchCoupled],

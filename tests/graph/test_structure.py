@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +39,7 @@ def test_dependence_on_the_input_and_sources_of_weights():
     assert structure.parameter("network.weight") is structure.module.network.weight
 
 
+@pytest.mark.slow
 def test_calls_are_told_apart_and_the_normalisation_is_outside():
     structure = structure_of(SharedWeights())
     linears = [structure.calls[node][-1] for node in structure.graph.nodes if operation(node) == "linear"]
@@ -47,6 +49,7 @@ def test_calls_are_told_apart_and_the_normalisation_is_outside():
     assert {"sub", "div"} <= set(outside)
 
 
+@pytest.mark.slow
 def test_submodules_are_found_by_call():
     structure = structure_of(Transformer())
     assert structure.submodule(Call("", "")) is structure.module.network

@@ -145,6 +145,7 @@ def check(graph: Graph, layer: Layer, images: Tensor, most: int, limit_bytes: in
     return runner
 
 
+@pytest.mark.slow_except("SharedWeights", "Mlp", "Windows", "SequenceFirst", "Caching")
 @pytest.mark.parametrize(
     "network",
     [case.network for case in EXPORTED] + [SideInputs, Alternating, Transposed, Recurrent],
@@ -198,6 +199,7 @@ def test_a_run_of_one_neuron_leaves_what_was_kept():
         assert all(torch.equal(kept.values[node], value) for node, value in before.items()), layer.info.name
 
 
+@pytest.mark.slow_except("BatchCoupled")
 @pytest.mark.parametrize("network", [Numbered, BatchCoupled], ids=lambda network: network.__name__)
 def test_where_copies_cannot_be_told_apart_neurons_are_dropped_one_by_one(network: type[nn.Module]):
     graph, layers = walked(network)
@@ -382,6 +384,7 @@ def test_pairs_of_images_and_neurons_are_the_entries_of_the_whole_table(network:
     torch.testing.assert_close(pairs, table[neurons, rows], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow_except("Numbered", "DataDependent")
 @pytest.mark.parametrize("network", [Residual, Transformer, Numbered, DataDependent])
 def test_what_is_kept_for_several_layers_is_what_each_of_them_keeps(network: type[nn.Module]):
     graph, layers = walked(network)

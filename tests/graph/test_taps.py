@@ -42,6 +42,7 @@ def hooked_values(model: Model, images: Tensor, paths: list[str]) -> dict[str, T
     return values
 
 
+@pytest.mark.slow_except("DataDependent")
 @pytest.mark.parametrize(
     ("network", "paths"),
     [
@@ -69,6 +70,7 @@ def test_values_equal_those_of_plain_hooks(network: nn.Module, paths: list[str])
         assert torch.allclose(seen[path], value, rtol=1e-5, atol=1e-6), path
 
 
+@pytest.mark.slow_except("hooks")
 @pytest.mark.parametrize("network", [Residual(), DataDependent()], ids=["graph", "hooks"])
 def test_a_dropped_neuron_reaches_the_logits_as_a_zeroed_channel_does(network: nn.Module):
     model, graph, layers = walked(network)
@@ -82,6 +84,7 @@ def test_a_dropped_neuron_reaches_the_logits_as_a_zeroed_channel_does(network: n
         assert torch.allclose(logits, model.module(images), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_drop_site_is_behind_the_batch_norm():
     model, graph, layers = walked(Residual())
     network = model.module.network
@@ -98,6 +101,7 @@ def test_the_drop_site_is_behind_the_batch_norm():
         assert torch.allclose(logits, model.module(images), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_visitors_at_one_place_see_what_the_one_before_left():
     _, graph, layers = walked(Residual())
     assert layers["layers.0"].site == layers["layers.0.act_2"].site
@@ -111,6 +115,7 @@ def test_visitors_at_one_place_see_what_the_one_before_left():
     assert seen == [3.0]
 
 
+@pytest.mark.slow_except("hooks")
 @pytest.mark.parametrize("network", [Residual(), DataDependent()], ids=["graph", "hooks"])
 def test_gradients_flow_to_the_images_and_to_a_replacement(network: nn.Module):
     model, graph, _ = walked(network)
@@ -124,6 +129,7 @@ def test_gradients_flow_to_the_images_and_to_a_replacement(network: nn.Module):
     assert shift.grad.abs() > 0
 
 
+@pytest.mark.slow_except("hooks")
 @pytest.mark.parametrize("network", [Residual(), DataDependent()], ids=["graph", "hooks"])
 def test_values_are_freed_once_their_last_user_has_run(network: nn.Module):
     _, graph, _ = walked(network)
@@ -149,6 +155,7 @@ def test_an_unknown_layer_is_refused_before_the_model_runs():
         taps.run(graph, images_for(Mlp()), {"nowhere": lambda value: None})
 
 
+@pytest.mark.slow_except("hooks")
 @pytest.mark.parametrize("network", [Residual(), DataDependent()], ids=["graph", "hooks"])
 def test_a_visitor_that_raises_raises_through_and_leaves_no_hook(network: nn.Module):
     _, graph, _ = walked(network)
@@ -161,6 +168,7 @@ def test_a_visitor_that_raises_raises_through_and_leaves_no_hook(network: nn.Mod
     assert all(not module._forward_hooks for module in network.modules())
 
 
+@pytest.mark.slow_except("Residual")
 @pytest.mark.parametrize(
     "network", [Residual(), Transformer(), Windows(), SequenceFirst()], ids=lambda n: type(n).__name__
 )

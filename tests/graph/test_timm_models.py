@@ -59,6 +59,7 @@ SLOW = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "architecture",
     [*QUICK, *(pytest.param(entry, marks=pytest.mark.slow) for entry in SLOW)],

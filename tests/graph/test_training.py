@@ -65,6 +65,7 @@ def gradients(logits, module):
     return {name: gradient for (name, _), gradient in zip(values, found, strict=True) if gradient is not None}
 
 
+@pytest.mark.slow_except("DataDependent")
 @pytest.mark.parametrize("network", [*EXPORTED, Dropping, DataDependent])
 def test_as_in_evaluation_it_is_the_module(network):
     trainee, module = made(network)
@@ -78,6 +79,7 @@ def test_as_in_evaluation_it_is_the_module(network):
         assert torch.equal(trainee.module.state_dict()[name], value)
 
 
+@pytest.mark.slow_except("DataDependent-frozen")
 @pytest.mark.parametrize("batch_norm", ["train", "frozen"])
 @pytest.mark.parametrize("network", [Residual, Dropping, DataDependent])
 def test_as_in_training_it_is_the_module_in_train_mode(network, batch_norm):
@@ -111,6 +113,7 @@ class Undecided(DataDependent):
         return super().forward(functional.dropout(x, 0.5, self.training))
 
 
+@pytest.mark.slow_except("Undecided-True")
 @pytest.mark.parametrize(("network", "drops"), [(Dropping, False), (Undecided, True)])
 def test_dropout_acts_where_the_module_itself_runs(network, drops):
     trainee, _ = made(network, "frozen")
@@ -123,6 +126,7 @@ def test_dropout_acts_where_the_module_itself_runs(network, drops):
     assert torch.equal(trainee.forward(images).logits, trainee.forward(images).logits)
 
 
+@pytest.mark.slow_except("True-False")
 @pytest.mark.parametrize("visited", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 def test_layers_are_those_that_hooks_see(training, visited):
@@ -145,6 +149,7 @@ def test_layers_are_those_that_hooks_see(training, visited):
     assert all(value.requires_grad for value in seen.values.values())
 
 
+@pytest.mark.slow_except("DataDependent")
 @pytest.mark.parametrize("network", [Residual, DataDependent])
 def test_what_a_visitor_puts_in_is_what_is_seen_and_what_follows(network):
     trainee, module = made(network)
@@ -170,6 +175,7 @@ class Counted(fx.Interpreter):
         return super().run_node(n)
 
 
+@pytest.mark.slow
 def test_without_logits_nothing_behind_the_last_layer_runs(monkeypatch):
     trainee, _ = made(Residual)
     images = images_for(Residual, 4)
@@ -191,6 +197,7 @@ def test_without_logits_nothing_behind_the_last_layer_runs(monkeypatch):
     assert runs[1] == runs[0][: len(runs[1])]
 
 
+@pytest.mark.slow
 def test_each_form_is_made_once(monkeypatch):
     trainee, _ = made(Residual)
     made_forms = []
@@ -203,6 +210,7 @@ def test_each_form_is_made_once(monkeypatch):
     assert len(made_forms) == 2
 
 
+@pytest.mark.slow
 def test_weights_that_change_are_those_that_run():
     trainee, _ = made(Residual)
     images = images_for(Residual, 3)
@@ -230,6 +238,7 @@ def test_an_unknown_layer_is_a_key_error():
             made(network)[0].forward(images_for(network), layers=("nothing",))
 
 
+@pytest.mark.slow
 def test_only_parameters_that_may_be_trained_are_named():
     trainee, _ = made(Residual)
     trainee.module.network.stem.weight.requires_grad_(False)

@@ -61,6 +61,7 @@ def measured_flops(network: nn.Module) -> int:
     return totals[1] - totals[0]
 
 
+@pytest.mark.slow_except("Windows", "Caching")
 @pytest.mark.parametrize("case", EXPORTED, ids=lambda case: case.name)
 def test_a_network_gives_its_table(case: Case):
     network = randomise(case.network())
@@ -82,6 +83,7 @@ def test_a_network_gives_its_table(case: Case):
         torch.backends.mha.set_fastpath_enabled(True)
 
 
+@pytest.mark.slow
 def test_neurons_are_dropped_behind_the_batch_norm_that_alone_follows():
     layers = {layer.info.name: layer for layer in walked(Residual()).layers}
     first = layers["layers.0.conv1"]
@@ -92,6 +94,7 @@ def test_neurons_are_dropped_behind_the_batch_norm_that_alone_follows():
     assert walked(Mlp()).layers[0].drop_label == "1 (the batch norm after 0)"
 
 
+@pytest.mark.slow
 def test_where_the_images_lie_is_found():
     windows = {layer.info.name: layer for layer in walked(Windows()).layers}
     assert (windows["inner"].batch_dim, windows["inner"].batch_outer) == (0, 1)
@@ -102,6 +105,7 @@ def test_where_the_images_lie_is_found():
     assert (sequence["head"].batch_dim, sequence["head"].batch_outer) == (0, 1)
 
 
+@pytest.mark.slow
 def test_images_that_repeat_themselves_still_tell_where_they_lie():
     network = randomise(SequenceFirst())
     images = images_for(network, 1).expand(3, -1, -1, -1)
@@ -139,6 +143,7 @@ def test_a_graph_that_computes_something_else_is_not_used(monkeypatch: pytest.Mo
     assert [entry.reason for entry in graph.info.skipped][:2] == ["export-parity", "module-hooks"]
 
 
+@pytest.mark.slow
 def test_the_graph_holds_the_models_own_parameters():
     network = randomise(Transformer())
     graph = walk(model_of(network), images_for(network))
@@ -146,6 +151,7 @@ def test_the_graph_holds_the_models_own_parameters():
     assert {id(parameter) for parameter in graph.module.parameters()} == own
 
 
+@pytest.mark.slow
 def test_a_cached_table_belongs_to_its_parameter_and_the_cache_is_left_alone():
     network = randomise(Caching())
     with torch.no_grad():
@@ -187,6 +193,7 @@ def state(network: nn.Module) -> list[object]:
     ]
 
 
+@pytest.mark.slow_except("DataDependent")
 @pytest.mark.parametrize(
     "network", [Residual(), DataDependent(), BatchCoupled(), SequenceFirst()], ids=lambda n: type(n).__name__
 )

@@ -150,6 +150,7 @@ CHAINS: dict[str, tuple[tuple[int, ...], dict[str, nn.Module], dict[str, str]]] 
 }
 
 
+@pytest.mark.slow_except("transposed", "linear, batch norm", "products")
 @pytest.mark.parametrize("name", CHAINS)
 def test_scaled_weights_scale_the_neuron_that_the_consumers_see(name: str):
     shape, children, expected = CHAINS[name]
@@ -198,6 +199,12 @@ WITHOUT: dict[str, tuple[Net, str]] = {
 }
 
 
+@pytest.mark.slow_except(
+    "a transposed convolution in groups",
+    "a depthwise one with two inputs each",
+    "a bias that something else reads",
+    "a weight that something else reads",
+)
 @pytest.mark.parametrize("name", WITHOUT)
 def test_there_are_none_where_scaling_would_do_something_else(name: str):
     network, layer = WITHOUT[name]
@@ -220,12 +227,14 @@ def test_nor_behind_hooks(name: str):
     assert names.get(layer) is None
 
 
+@pytest.mark.slow_except("hooks")
 @pytest.mark.parametrize("hooks", [False, True], ids=["export", "hooks"])
 def test_shared_weights_belong_to_nobody(hooks: bool):
     names = found(walked(SharedWeights(), hooks), SharedWeights(), "site")
     assert set(names.values()) == {None}
 
 
+@pytest.mark.slow_except("scripted")
 @pytest.mark.parametrize("kind", ["traced", "scripted"])
 def test_a_torchscript_file_keeps_its_weights(kind: str, tmp_path: Path):
     network = randomise(Residual())

@@ -28,6 +28,7 @@ def refuse(graph, module, images=100, processes=1, **settings):
 NORM = nn.BatchNorm2d(4)
 
 
+@pytest.mark.slow_for("settings0---batch-size 2 or more, or --bn frozen")
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -44,6 +45,7 @@ def test_one_image_is_refused_with_what_to_do(settings, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow_except("settings0")
 @pytest.mark.parametrize(
     "settings",
     [
@@ -59,6 +61,7 @@ def test_more_images_or_fixed_statistics_are_not(settings):
     refuse(*walked(NORM), **settings)
 
 
+@pytest.mark.slow_for("group")
 @pytest.mark.parametrize(
     "norm", [(), (nn.GroupNorm(2, 4),), (nn.InstanceNorm2d(4),)], ids=["none", "group", "instance"]
 )

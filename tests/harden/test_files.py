@@ -46,6 +46,7 @@ def checkpoint_over_a_factory(folder):
     return ModelRequest(f"{folder}/net.py:make", checkpoint=folder / "trained.pth"), {"trained-repaired.pth"}
 
 
+@pytest.mark.slow_for("torchscript")
 @pytest.mark.parametrize("make", [torchscript, exported, checkpoint_over_a_factory])
 def test_the_file_has_the_edited_models_logits(make, tmp_path):
     request, names = make(tmp_path)

@@ -27,6 +27,7 @@ def weighed(made, layers, **settings):
     return weights(made.model, made.graph, made.training, recipe, layers, trainings.CPU)
 
 
+@pytest.mark.slow
 def test_the_most_vulnerable_in_the_order_of_execution(made):
     assert chosen(made, ("head", "conv1")) == ("conv1", "head")
     assert chosen(made) == ()

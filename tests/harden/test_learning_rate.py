@@ -51,6 +51,7 @@ def test_a_warm_up_lets_it_break_later():
     assert broken_at(epochs(*late), 0.98, Recipe(lr=1.0, warmup=2.0)).epoch == 4
 
 
+@pytest.mark.slow_except("20.0-True")
 @pytest.mark.parametrize(("lr", "at_fault"), [(20.0, True), (0.02, None)])
 def test_a_smaller_rate_shows_what_the_large_one_did_and_leaves_no_trace(lr, at_fault):
     made = setup({"at": "fgsm", "lr": lr, "epochs": 2, "schedule": "none", "clip_grad": 1.0})

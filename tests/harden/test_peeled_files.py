@@ -71,6 +71,7 @@ FORMATS = {
 }
 
 
+@pytest.mark.slow_except("exported")
 @pytest.mark.parametrize(("make", "run"), FORMATS.values(), ids=FORMATS)
 def test_the_written_file_keeps_its_sigmoid(make, run, tmp_path: Path) -> None:
     request = make(tmp_path)

@@ -102,6 +102,7 @@ def test_the_written_file_is_the_model_that_was_judged(result, folder, tmp_path)
     assert result.record.file.difference <= 1e-5
 
 
+@pytest.mark.slow
 def test_images_that_the_scan_used_are_in_neither_part(run, folder, monkeypatch):
     seen = []
 
@@ -236,6 +237,7 @@ class Listening(Silent):
         self.lines.append(text)
 
 
+@pytest.mark.slow
 def test_the_progress_adds_up_and_tells_the_plan_and_every_pair(run, folder):
     heard = Listening()
     wishes = Wishes(samples=90, attacks=("pgd",))

@@ -63,6 +63,7 @@ def outputs(network, name, images):
     return seen[0]
 
 
+@pytest.mark.slow_except("conv1-bn1")
 @pytest.mark.parametrize(("layer", "site"), [("conv1", "bn1"), ("conv2", "conv2")])
 def test_each_neuron_is_multiplied_where_its_consumers_see_it(walked, layer, site):
     network, graph, images = walked
@@ -95,6 +96,7 @@ def test_weights_come_back_bit_by_bit_also_after_an_exception(walked):
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+@pytest.mark.slow
 def test_the_unchanged_strengths_change_nothing(walked):
     network, graph, images = walked
     chosen, _ = folds(graph, layers_of(graph, "conv2"), [table("conv2", LOSSES, GAINS)])
@@ -107,6 +109,7 @@ def test_the_unchanged_strengths_change_nothing(walked):
     assert change([], BOTH) == 0
 
 
+@pytest.mark.slow
 def test_robust_neurons_without_any_drop_are_all_scaled_down_in_full(walked):
     _, graph, _ = walked
     chosen, _ = folds(graph, layers_of(graph, "conv2"), [table("conv2", [1, 1, 1, 0], [1, 2, 1, 0])])
@@ -141,6 +144,7 @@ def test_what_no_weight_scales_is_told():
     assert skipped[0].reason == "not-foldable"
 
 
+@pytest.mark.slow_for("2.0")
 @pytest.mark.parametrize("drop", [float("nan"), 2.0, float("-inf")])
 def test_a_drop_that_is_none_is_refused(walked, drop):
     _, graph, _ = walked
@@ -151,6 +155,7 @@ def test_a_drop_that_is_none_is_refused(walked, drop):
         folds(graph, layers_of(graph, "conv2"), [found.model_copy(update={"neurons": broken})])
 
 
+@pytest.mark.slow
 def test_the_logits_are_left_alone(walked):
     _, graph, _ = walked
     asked = layers_of(graph, "conv1", "fc")

@@ -26,6 +26,7 @@ def test_every_builtin_is_covered_here() -> None:
     assert set(SPLITS) == set(BUILTINS)
 
 
+@pytest.mark.slow_except("moons-mlp")
 @pytest.mark.parametrize("name", SPLITS)
 def test_shipped_weights_have_the_accuracy_that_their_file_states(name: str) -> None:
     with safe_open(weights_path(name), "pt") as shipped:

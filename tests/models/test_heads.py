@@ -73,6 +73,7 @@ PEELED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 }
 
 
+@pytest.mark.slow_except("log-softmax", "the logarithm of a softmax", "float16", "clipped", "scaled", "labels")
 @pytest.mark.parametrize(("end", "kind"), PEELED.values(), ids=PEELED)
 def test_the_logits_in_front_of_the_last_activation_are_used(end, kind) -> None:
     model, logits, expected = fitted(end)

@@ -67,6 +67,7 @@ def check(model: Model) -> None:
     assert model.provenance["crop"] == model.provenance["interpolation"] == ORIGIN
 
 
+@pytest.mark.slow_except("{}/pytorch_model.bin")
 @pytest.mark.parametrize("form", ["{}", "local-dir:{}", "{}/pytorch_model.bin"])
 def test_everything_comes_from_it(folder: Path, form: str) -> None:
     model = load(ModelRequest(form.format(folder)))

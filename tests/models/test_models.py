@@ -136,6 +136,7 @@ def test_contradicting_weights_are_refused() -> None:
         load(ModelRequest("digits-cnn", checkpoint=Path("x.pt"), random_weights=True))
 
 
+@pytest.mark.slow
 def test_importing_the_loaders_brings_in_no_optional_library() -> None:
     optional = {"timm", "huggingface_hub", "torchvision", "onnx", "onnxruntime"}
     code = f"import sys, lsa_audit.models; print(sorted({optional} & set(sys.modules)))"

@@ -76,6 +76,7 @@ def dropped_logits(model, images, index, fill):
     return logits
 
 
+@pytest.mark.slow_for("zero-24")
 @pytest.mark.parametrize("batch", [SAMPLES, 7])
 @pytest.mark.parametrize("drop_value", ["zero", "mean"])
 def test_every_figure_equals_the_obvious_version(scene, drop_value, batch):

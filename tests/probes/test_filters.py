@@ -179,6 +179,7 @@ def test_weights_are_put_back_when_the_attack_fails():
     assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
 
 
+@pytest.mark.slow
 def test_the_attack_sees_right_images_only_with_their_ids():
     model, graph, images, labels = subject()
     seen: list[tuple[Tensor, Tensor, tuple[str, ...]]] = []
@@ -202,6 +203,7 @@ def test_the_attack_sees_right_images_only_with_their_ids():
         assert curve.difference_score == 0
 
 
+@pytest.mark.slow
 def test_progress_counts_every_image_of_every_model():
     model, graph, images, labels = subject()
     told: list[int] = []
@@ -212,6 +214,7 @@ def test_progress_counts_every_image_of_every_model():
     assert sum(told) == COUNT * models_measured(graph, graph.layers)
 
 
+@pytest.mark.slow
 def test_without_a_right_image_there_are_curves_and_no_scores():
     model, graph, images, _ = subject()
     with torch.no_grad():
@@ -222,6 +225,7 @@ def test_without_a_right_image_there_are_curves_and_no_scores():
         assert (curve.clean_score, curve.adversarial_score, curve.difference_score) == (None, None, None)
 
 
+@pytest.mark.slow
 def test_an_attack_that_always_wins_leaves_the_clean_score():
     model, graph, images, labels = subject()
     wins = measure_filters(

@@ -142,6 +142,7 @@ def test_layers_on_every_path_are_whole_and_not_compared():
     assert result.correlation.rho is None
 
 
+@pytest.mark.slow
 def test_the_branch_that_carries_the_attack_is_told_from_the_one_that_does_not():
     images = torch.rand((20, 4), generator=torch.Generator().manual_seed(0))
     images[:, 0] = 0.9

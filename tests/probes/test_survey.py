@@ -50,6 +50,7 @@ def numerical(graph, layer, images, labels, neuron, fill):
     return (margin(2e-3) - margin(-2e-3)) / 4e-3
 
 
+@pytest.mark.slow_except("small-zero")
 @pytest.mark.parametrize("drop_value", ["zero", "mean"])
 @pytest.mark.parametrize("network", [None, Transformer, DataDependent], ids=["small", "tokens", "hooks"])
 def test_estimates_are_the_slopes_of_the_margin(network, drop_value):
@@ -89,6 +90,7 @@ def test_verdicts_and_figures_do_not_depend_on_the_batch():
         np.testing.assert_allclose(one.targeting_scores(name), other.targeting_scores(name), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_neuron_that_is_always_silent_has_no_targeting_score():
     model, clean = small_model(), pixels(COUNT, seed=1)
     with torch.no_grad():

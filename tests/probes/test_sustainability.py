@@ -79,6 +79,7 @@ def test_lipschitz_estimate_and_amplification():
     assert [layer.amplification for layer in result.layers] == pytest.approx(ratios, rel=1e-9)
 
 
+@pytest.mark.slow_for("relative-error")
 @pytest.mark.parametrize("measure", ["relative-error", "l2", "linf", "cosine", "batch-relative-error"])
 def test_batches_do_not_change_the_figures(measure):
     _, _, _, whole = measured(measure, batch_size=100)

@@ -30,12 +30,14 @@ def test_a_gradient_of_the_wrong_sign_is_a_health_error(shared):
     assert (check.outcome, check.level, check.figure, check.limit) == ("ran", "error", 1.0, 0.1)
 
 
+@pytest.mark.slow
 def test_targeted_attacks_work_with_three_classes(shared):
     record = scan(shared, "three_classes", "digits8_three_classes.npz", "apgd-t")
     assert record.attacks[0].robust_accuracy.value <= 0.195
     assert [finding for finding in record.findings if finding.group == "attack-health"] == []
 
 
+@pytest.mark.slow
 def test_a_straight_through_gradient_is_no_wrong_one(shared):
     record = scan(shared, "quantised", "digits8_test.npz", "pgd")
     assert [finding for finding in record.findings if finding.group == "attack-health"] == []

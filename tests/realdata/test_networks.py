@@ -57,6 +57,7 @@ def read(path: Path, count: int) -> tuple[Tensor, Tensor]:
     return (images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)), labels
 
 
+@pytest.mark.slow_except("mnist_cnn_a")
 @pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.factory)
 def test_known_accuracy_reproduces(known: Known, shared: Path) -> None:
     images, labels = read(shared / "data" / known.data, 1000)

@@ -19,6 +19,7 @@ FILES = {
 CIFAR = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
+@pytest.mark.slow_except("mnist_cnn_a_adv")
 @pytest.mark.parametrize("name", FILES)
 def test_logits_and_gradients_are_those_of_the_checkpoint(name, shared):
     pytest.importorskip("onnxruntime")
@@ -48,6 +49,7 @@ def test_logits_and_gradients_are_those_of_the_checkpoint(name, shared):
     assert cosine.median() > 0.9999
 
 
+@pytest.mark.slow
 def test_a_walk_sees_every_layer_of_the_files(shared):
     layers = {}
     for name in FILES:

@@ -38,6 +38,7 @@ def test_each_step_gives_the_next_version_and_leaves_its_input_alone(version):
     assert json.dumps(fields) == before
 
 
+@pytest.mark.slow_except("2")
 @pytest.mark.parametrize("version", STEPS)
 def test_a_record_of_an_earlier_version_is_read_and_rendered(version):
     fields = written(version)

@@ -211,11 +211,13 @@ def test_figure_draws_only_the_shares_that_changed_most(monkeypatch: pytest.Monk
     assert FGSM not in cut.svg
 
 
+@pytest.mark.slow
 def test_the_same_diff_gives_the_same_text() -> None:
     for name, render in report.FORMATS.items():
         assert render(diff()) == (page_of("mixed") if name == "html" else render(diff()))
 
 
+@pytest.mark.slow_for("worse")
 @pytest.mark.parametrize("name", list(RECORDS))
 def test_the_page_is_well_formed(name: str) -> None:
     page = Page(page_of(name))

@@ -61,10 +61,12 @@ def any_shown(request: pytest.FixtureRequest, samples: dict[str, AuditRecord], h
     return SHOWN[name.removeprefix("shown-")](samples, hostile_name)
 
 
+@pytest.mark.slow_for("every-layer")
 def test_every_text_is_one_printable_line(any_shown: Shown) -> None:
     assert all(part.isprintable() for part in texts(any_shown))
 
 
+@pytest.mark.slow_for("every-layer", "large")
 def test_no_text_shows_none_or_what_is_not_finite(any_shown: Shown) -> None:
     for part in texts(any_shown):
         assert not {"None", "nan", "inf", "nan %"} & set(part.split()), part

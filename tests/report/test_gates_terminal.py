@@ -45,6 +45,7 @@ def test_a_pass_ends_with_its_checks():
     assert "What to do" not in out
 
 
+@pytest.mark.slow_for("20-name4", "80-name4")
 @pytest.mark.parametrize("name", ["[red]x[/red]", "[/]", "a\x1b[2Jb\nc", "\u202eabc", "x" * 5000, ""])
 @pytest.mark.parametrize("width", [20, 80])
 def test_a_hostile_name_is_only_text(name, width):

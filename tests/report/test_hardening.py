@@ -258,11 +258,13 @@ def test_figures_against_own_predictions_are_not_called_accuracy() -> None:
     assert "not accuracy" not in report.to_markdown(hardening())
 
 
+@pytest.mark.slow
 def test_json_holds_all_of_it_and_the_same_record_gives_the_same_page() -> None:
     assert Hardening.model_validate_json(report.to_json(hardening())) == hardening()
     assert report.to_html(hardening()) == page_of("helped")
 
 
+@pytest.mark.slow_except("helped", "no-checkpoint")
 @pytest.mark.parametrize("name", RECORDS)
 def test_the_page_is_well_formed(name: str) -> None:
     page = Page(page_of(name))

@@ -67,6 +67,7 @@ class Page(HTMLParser):
         (self.styles if self.open[-1:] == ["style"] else self.words).append(data)
 
 
+@pytest.mark.slow_except("clean-only", "every-layer", "large", "masked", "nothing-known")
 def test_the_page_is_well_formed_and_needs_nothing_from_outside(any_page: str) -> None:
     page = Page(any_page)
     assert (page.open, page.faults) == ([], [])
@@ -79,6 +80,7 @@ def test_the_page_is_well_formed_and_needs_nothing_from_outside(any_page: str) -
     assert "@import" not in any_page
 
 
+@pytest.mark.slow_for("every-layer", "large")
 def test_ids_are_unique_and_references_hit_one(any_page: str) -> None:
     page = Page(any_page)
     ids = Counter(value for _, name, value in page.attributes if name == "id")
@@ -92,6 +94,7 @@ def test_ids_are_unique_and_references_hit_one(any_page: str) -> None:
             assert set(re.findall(r"url\(#([^)]*)\)", value)) <= ids.keys()
 
 
+@pytest.mark.slow_for("every-layer", "large")
 def test_headings_descend_one_level_at_a_time(any_page: str) -> None:
     headings = Page(any_page).headings
     assert headings[0] == 1
@@ -114,6 +117,7 @@ def shown_pages(samples: dict[str, AuditRecord], hostile_name: str) -> dict[str,
     return {name: html.render(SHOWN[name](samples, hostile_name)) for name in ("gates", "hostile")}
 
 
+@pytest.mark.slow_except("hostile")
 @pytest.mark.parametrize("name", ["gates", "hostile"])
 def test_gates_and_pictures_keep_the_page_whole(name: str, shown_pages: dict[str, str]) -> None:
     shown_page = shown_pages[name]
@@ -131,6 +135,7 @@ def test_every_picture_has_words(shown_pages: dict[str, str]) -> None:
     assert all(alternatives)
 
 
+@pytest.mark.slow_except("clean-only", "masked", "two-norms")
 def test_an_independent_parser_finds_no_fault(any_page: str) -> None:
     """HTML 5 as the standard says it must be parsed; every deviation is an error."""
     html5lib.HTMLParser(strict=True).parse(any_page)
@@ -161,6 +166,7 @@ def test_hostile_names_make_no_element_and_no_attribute(samples: dict[str, Audit
     assert hostile_attributes == attributes
 
 
+@pytest.mark.slow_for("every-layer", "large")
 def test_the_policy_lets_one_style_sheet_and_pictures_in_the_page_act(any_page: str) -> None:
     page = Page(any_page)
     (policy,) = (value for tag, name, value in page.attributes if tag == "meta" and value.startswith("default-src"))

@@ -113,6 +113,7 @@ def test_an_escape_takes_no_longer_than_the_text_is() -> None:
     assert time.process_time() - started < 5
 
 
+@pytest.mark.slow_for("every-layer", "large", "hostile", "self-labels")
 def test_the_report_holds_no_markup_from_the_record(any_record: AuditRecord) -> None:
     tokens = PARSER.parse(markdown.render(Shown(any_record)))
     assert "html_block" not in {token.type for token in tokens}

@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from lsa_audit.records import AuditRecord
 from lsa_audit.report import FORMATS, RUN_FILES
 from lsa_audit.report.shown import Shown
@@ -22,6 +24,7 @@ def test_the_formats_and_their_files() -> None:
     assert set(RUN_FILES) < set(FORMATS)
 
 
+@pytest.mark.slow_for("every-layer")
 def test_every_format_renders_every_record(any_record: AuditRecord, any_page: str) -> None:
     for name, (_, render) in FORMATS.items():
         content = any_page if name == "html" else render(Shown(any_record))
@@ -29,6 +32,7 @@ def test_every_format_renders_every_record(any_record: AuditRecord, any_page: st
         content.encode("utf-8")
 
 
+@pytest.mark.slow
 def test_the_same_record_gives_the_same_text(samples: dict[str, AuditRecord]) -> None:
     for _, render in FORMATS.values():
         assert render(Shown(samples["clean"])) == render(Shown(samples["clean"]))

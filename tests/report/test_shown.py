@@ -13,6 +13,7 @@ from .shown_records import SHOWN, failed
 from .test_markdown import ALLOWED, PARSER
 
 
+@pytest.mark.slow_for("hostile")
 @pytest.mark.parametrize("name", sorted(SHOWN))
 def test_gates_and_gallery_hold_no_markup(name: str, samples: dict[str, AuditRecord], hostile_name: str) -> None:
     tokens = PARSER.parse(markdown.render(SHOWN[name](samples, hostile_name)))

@@ -20,6 +20,7 @@ def printed(shown: RenderableType, width: int = 80) -> str:
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
+@pytest.mark.slow_for("large-80", "large-200")
 @pytest.mark.parametrize("width", [80, 200])
 def test_nothing_is_wider_than_80_columns(any_record: AuditRecord, width: int) -> None:
     for shown in (terminal.summary(any_record), terminal.layers_table(any_record.graph)):

@@ -141,6 +141,7 @@ def batches(*sizes: int) -> list[Batch]:
     ]
 
 
+@pytest.mark.slow_except("False")
 @pytest.mark.parametrize("needs_clean", [False, True])
 def test_auto_weights_sum_to_half_of_the_base_loss_with_equal_shares(needs_clean: bool) -> None:
     subject, shift, objective, names = network(), Shift(), Entropy(needs_clean), ("2", "4")

@@ -177,6 +177,7 @@ def test_crop_shifts_by_up_to_an_eighth_and_fills_with_black(height, width, down
     assert set(seen) == set(windows)
 
 
+@pytest.mark.slow_except("32-32")
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (96, 40)])
 def test_erase_greys_one_rectangle_of_2_to_20_percent(height, width):
     images = torch.zeros(400, 2, height, width)

@@ -70,6 +70,7 @@ def drawn(seed: int, first: int = 0) -> Callable[[str, tuple[int, ...]], Tensor]
     return draw
 
 
+@pytest.mark.slow_except("mart")
 @pytest.mark.parametrize("at", ["pgd", "apgd", "mart"])
 def test_on_a_linear_model_the_worst_corner_is_reached(at: Base) -> None:
     torch.manual_seed(2)
@@ -90,6 +91,7 @@ def test_on_a_linear_model_the_largest_divergence_is_at_one_of_two_corners() -> 
     assert (corners - perturbed).abs().flatten(2).amax(2).amin(0).max() < 1e-6
 
 
+@pytest.mark.slow_except("pgd")
 @pytest.mark.parametrize("at", ["pgd", "apgd"])
 def test_on_a_linear_model_the_worst_point_of_the_sphere_is_reached(at: Base) -> None:
     torch.manual_seed(2)
@@ -102,6 +104,7 @@ def test_on_a_linear_model_the_worst_point_of_the_sphere_is_reached(at: Base) ->
     )
 
 
+@pytest.mark.slow_for("fgsm-1-linf")
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize(("at", "steps"), [("fgsm", 1), ("pgd", 7)])
 def test_pgd_equals_a_slow_loop_over_the_images(small: Trainee, at: Base, steps: int, norm: Norm) -> None:

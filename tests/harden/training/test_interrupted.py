@@ -101,6 +101,7 @@ def test_a_finished_training_is_only_put_back(tmp_path):
     assert same(weights(again), weights(first))
 
 
+@pytest.mark.slow_except("settings1-own1-training is another")
 @pytest.mark.parametrize(
     ("settings", "own", "named"),
     [

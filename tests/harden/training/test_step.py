@@ -51,6 +51,7 @@ def test_plain_training_is_one_forward(parts):
     assert trainee.asked == [(moved, True, (), True)]
 
 
+@pytest.mark.slow_except("False")
 @pytest.mark.parametrize("clean_training", [True, False])
 def test_atlr_adds_its_penalty_from_a_clean_forward_without_logits(parts, clean_training):
     trainee, images, moved, labels = parts
@@ -64,6 +65,7 @@ def test_atlr_adds_its_penalty_from_a_clean_forward_without_logits(parts, clean_
     assert [entry[1:] for entry in trainee.asked] == [(True, ("conv1",), True), (clean_training, ("conv1",), False)]
 
 
+@pytest.mark.slow
 def test_trades_and_atlr_share_the_clean_forward(parts):
     trainee, images, moved, labels = parts
     loss = Step(trainee, objective("trades"), Atlr({"conv1": 0.5}), True)(images, moved, labels, {})

@@ -68,6 +68,7 @@ def pickled(value: Any) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow_for("math.sqrt.__call__", "torch.ops.aten.from_file.default")
 @pytest.mark.parametrize(
     "target",
     [
@@ -320,6 +321,7 @@ def test_weights_that_are_not_what_they_claim(edit, kind, message, plain):
     assert message in str(error)
 
 
+@pytest.mark.slow_for("{-no program")
 @pytest.mark.parametrize(
     ("content", "message"),
     [

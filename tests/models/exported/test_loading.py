@@ -35,6 +35,7 @@ def own_table(kind):
     return table_of(from_module(randomised(kind())), images_of(5))
 
 
+@pytest.mark.slow_except("Windows-None", "Recurrent-1", "Recurrent-3")
 @pytest.mark.parametrize(("kind", "batch"), thin([(kind, batch) for kind in NETWORKS for batch in (None, 1, 2, 3)]))
 def test_the_network_comes_back(kind, batch, tmp_path):
     network = randomised(kind())
@@ -157,6 +158,7 @@ def test_a_region_without_gradients_is_a_control_structure(tmp_path):
         loaded(save(Frozen(), tmp_path / "model.pt2"))
 
 
+@pytest.mark.slow_except("False")
 @pytest.mark.parametrize("strict", [False, True])
 def test_modules_and_tensors_keep_their_places(strict, tmp_path):
     class Parts(nn.Module):

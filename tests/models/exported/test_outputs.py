@@ -45,6 +45,7 @@ def fitted(end: str, folder: Path, classes: int | None = None, batch: Any = OPEN
     return fit(load(ModelRequest(str(folder / "net.pt2"), **wishes)), IMAGES, classes), network
 
 
+@pytest.mark.slow_except("four-fixed")
 @pytest.mark.parametrize("batch", [OPEN, None], ids=["open", "fixed"])
 @pytest.mark.parametrize("end", ["softmax", "four"])
 def test_the_logits_are_found(end, batch, tmp_path) -> None:

@@ -55,6 +55,7 @@ def exported(network: nn.Module, images: Tensor) -> nn.Module:
 
 
 class TestNetwork:
+    @pytest.mark.slow
     def test_it_computes_what_the_runtime_does_for_any_batch_and_exports(self):
         proto = model(cnn_nodes(), SHAPE, cnn_constants())
         imported = import_graph(proto)
@@ -261,6 +262,7 @@ class TestBatch:
         with pytest.raises(ModelError, match="takes 3000000000 values at a time"):
             import_graph(proto)
 
+    @pytest.mark.slow_except("1")
     @pytest.mark.parametrize("size", [1, 4])
     def test_a_fixed_batch_runs_in_groups_and_exports(self, size):
         nodes = [

@@ -72,6 +72,7 @@ KINDS = ["gemm transB", "gemm alpha beta", "gemm wide bias", "matmul add"]
 FAST = {("gemm transB", 1), ("matmul add", 2)}
 
 
+@pytest.mark.slow_except("matmul add-2")
 @pytest.mark.parametrize(
     ("kind", "batch"),
     [

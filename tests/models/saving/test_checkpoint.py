@@ -65,6 +65,7 @@ def plain(payload: Any) -> Any:
     return "tensor" if isinstance(payload, Tensor) else payload
 
 
+@pytest.mark.slow_for("training-zip")
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
 def test_the_container_stays_as_it_was(wrap: Any, zipped: bool, factory: str, state: Any, tmp_path: Path):

@@ -23,6 +23,7 @@ def check_export(path: Path, images: Tensor, expected: Tensor) -> None:
         torch.testing.assert_close(torch.export.load(path).module()(images), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow_for("Residual-None")
 @pytest.mark.parametrize(
     ("kind", "batch"), thin([(kind, batch) for kind in (Residual, Tokens, Recurrent) for batch in (None, 2)])
 )

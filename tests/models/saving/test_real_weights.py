@@ -59,6 +59,7 @@ def own_logits(written: Written, images: Tensor) -> Tensor:
         return network(taken)
 
 
+@pytest.mark.slow_except("cifar_resnet20.onnx")
 def test_the_written_file_is_the_changed_model(request_of: ModelRequest, shared: Path, tmp_path: Path):
     images = images_of(shared, request_of.spec)
     written = changed(request_of, tmp_path)
@@ -70,6 +71,7 @@ def test_the_written_file_is_the_changed_model(request_of: ModelRequest, shared:
     torch.testing.assert_close(own_logits(written, images), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow_for("cifar_resnet20_traced.pt", "cifar_resnet20_scripted.pt")
 def test_an_unchanged_model_keeps_its_tensors(request_of: ModelRequest, tmp_path: Path):
     model = load(request_of)
     packed = pack(model, request_of)

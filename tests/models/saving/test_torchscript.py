@@ -35,6 +35,7 @@ class Twins(nn.Module):
         return self.head(torch.relu(self.shared(x)) @ self.turned)
 
 
+@pytest.mark.slow_except("scripted-frozen")
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_weight_comes_back(kind: str, tmp_path: Path):
     network = randomise(Residual())
@@ -48,6 +49,7 @@ def test_every_weight_comes_back(kind: str, tmp_path: Path):
         torch.testing.assert_close(script(images), written.model.module(images), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow_except("scripted-frozen")
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_of_two_equal_weights_changes(kind: str, tmp_path: Path):
     network = Twins().eval()

@@ -31,6 +31,7 @@ class Headed(nn.Module):
         return self.head(self.scores(x))
 
 
+@pytest.mark.slow_except("5-head2-log-softmax-scripted-frozen")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("outputs", "head", "known"),

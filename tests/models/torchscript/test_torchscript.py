@@ -34,6 +34,20 @@ def close(found: Tensor, expected: Tensor) -> bool:
     return torch.allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow_for(
+    "Encoder-scripted-frozen",
+    "Recurrent-scripted",
+    "Recurrent-scripted-frozen",
+    "Encoder-traced",
+    "Residual-scripted",
+    "Encoder-traced-frozen",
+    "Residual-traced",
+    "Residual-traced-frozen",
+    "Residual-scripted-frozen",
+    "Recurrent-traced",
+    "Recurrent-traced-frozen",
+    "InPlace-traced",
+)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("case", ORDINARY, ids=lambda case: case.__name__)
 def test_logits_are_those_of_the_file_at_every_batch_size(case: type[nn.Module], kind: str, tmp_path: Path):
@@ -48,6 +62,7 @@ def test_logits_are_those_of_the_file_at_every_batch_size(case: type[nn.Module],
             assert close(found, network(images))
 
 
+@pytest.mark.slow_for("Residual-traced", "Residual-scripted")
 @pytest.mark.parametrize("kind", ["traced", "scripted"])
 @pytest.mark.parametrize("case", ORDINARY, ids=lambda case: case.__name__)
 def test_gradients_and_names_are_those_of_the_original(case: type[nn.Module], kind: str, tmp_path: Path):
@@ -64,6 +79,7 @@ def test_gradients_and_names_are_those_of_the_original(case: type[nn.Module], ki
         assert torch.allclose(rebuilt[name].grad, parameter.grad, rtol=1e-5, atol=1e-6), name
 
 
+@pytest.mark.slow_for("Residual")
 @pytest.mark.parametrize("case", ORDINARY, ids=lambda case: case.__name__)
 def test_a_frozen_file_has_its_weights_as_parameters_again(case: type[nn.Module], tmp_path: Path):
     network = randomise(case())
@@ -79,6 +95,7 @@ def test_a_frozen_file_has_its_weights_as_parameters_again(case: type[nn.Module]
     assert sum(parameter.numel() for parameter in parameters.values()) >= sum(weight.numel() for weight in weights)
 
 
+@pytest.mark.slow
 def test_the_layers_of_the_file_are_those_of_the_original(tmp_path: Path):
     network = randomise(Residual())
     model = loaded(network, "traced", tmp_path)
@@ -104,6 +121,7 @@ def test_the_layers_of_the_file_are_those_of_the_original(tmp_path: Path):
     assert graph.unassigned_parameters == 0
 
 
+@pytest.mark.slow
 def test_layers_of_a_frozen_file_are_named_after_their_operations(tmp_path: Path):
     network = randomise(Shared())
     model = loaded(network, "scripted-frozen", tmp_path)
@@ -189,6 +207,7 @@ def test_what_the_model_raises_is_raised(tmp_path: Path):
         fit(model, torch.rand(2, 3, 1))
 
 
+@pytest.mark.slow
 def test_a_branch_on_values_is_followed_as_the_images_took_it(tmp_path: Path):
     network = randomise(Branching())
     model = loaded(network, "scripted", tmp_path)
@@ -222,6 +241,7 @@ def test_parity_is_measured_at_the_first_run(tmp_path: Path):
     assert fitted.classes == 5
 
 
+@pytest.mark.slow_except("traced-frozen-frozen")
 @pytest.mark.parametrize(("kind", "told"), [("scripted", "scripted"), ("traced-frozen", "frozen")])
 def test_the_kind_of_file_is_told(kind: str, told: str, tmp_path: Path):
     assert loaded(randomise(Residual()), kind, tmp_path).conversion.format == f"TorchScript, {told}"

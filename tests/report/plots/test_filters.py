@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from lsa_audit.records import AuditRecord, FilterCurve, FilteredWeights, FilterName, Filters
 from lsa_audit.report.plots import filters
 from lsa_audit.statistics import estimate
@@ -45,6 +47,7 @@ def test_there_is_no_figure_where_no_filter_was_measured(samples: dict[str, Audi
     assert filters.figures(samples["clean"]) == ()
 
 
+@pytest.mark.slow
 def test_a_panel_for_each_filter_with_three_lines():
     (figure,) = filters.figures(build(filters=measured()))
     shown = labels(figure.svg)
@@ -55,6 +58,7 @@ def test_a_panel_for_each_filter_with_three_lines():
     assert figure.svg.count("var(--series-2)") > 25
 
 
+@pytest.mark.slow
 def test_the_description_holds_the_scores_and_the_attack():
     (figure,) = filters.figures(build(filters=measured()))
     assert "on clean images and under pgd 8/255" in figure.description

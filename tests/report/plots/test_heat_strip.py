@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from lsa_audit.records import AuditRecord
 from lsa_audit.report.plots import heat_strip
 
@@ -80,6 +82,7 @@ def test_a_cell_of_many_neurons_shows_the_largest_change() -> None:
     assert "a cell shows the neuron with the largest change" in figure.description
 
 
+@pytest.mark.slow
 def test_the_drawing_stays_small() -> None:
     names = tuple(f"layer{place:03}" for place in range(200))
     wide = dropped("layer", PGD, 1_024, correlations=())

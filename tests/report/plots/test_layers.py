@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from lsa_audit.records import AuditRecord
 from lsa_audit.report.plots import layers
 from lsa_audit.report.plots.drawing import SERIES, Figure
@@ -47,11 +49,13 @@ def test_every_perturbation_is_in_the_figure_of_its_epsilon(samples: dict[str, A
         assert names & measured <= set(labels(figure.svg))
 
 
+@pytest.mark.slow
 def test_the_ring_is_explained_where_there_is_one(samples: dict[str, AuditRecord]) -> None:
     assert "most vulnerable (MVL)" in labels(first(samples["clean"]).svg)
     assert "most vulnerable (MVL)" not in labels(first(samples["empty-mvl"]).svg)
 
 
+@pytest.mark.slow
 def test_the_axis_is_named_after_the_measure_and_logarithmic_when_the_range_needs_it(
     samples: dict[str, AuditRecord],
 ) -> None:

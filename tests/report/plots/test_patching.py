@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from lsa_audit.records import AuditRecord, Correlation, PatchedLayer, Patching
 from lsa_audit.report.plots import layers, patching
 from lsa_audit.statistics import estimate
@@ -51,6 +53,7 @@ def test_without_a_measure_of_the_attack_there_is_one_axis():
     assert "upper axis" not in figure.description
 
 
+@pytest.mark.slow
 def test_of_many_layers_some_are_named():
     names = tuple(f"layers.{place}.conv" for place in range(150))
     (figure,) = patching.figures(recorded(names, tuple(place % 90 for place in range(150))))
@@ -58,6 +61,7 @@ def test_of_many_layers_some_are_named():
     assert 40 <= len(shown) <= layers.LABEL_LIMIT
 
 
+@pytest.mark.slow
 def test_the_same_record_gives_the_same_figure_and_no_patching_none():
     assert patching.figures(recorded()) == patching.figures(recorded())
     assert patching.figures(build()) == ()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 import re
 
+import pytest
+
 from lsa_audit.report.plots import training
 
 from ..builders import RESNET
@@ -32,6 +34,7 @@ def test_errors_of_very_different_size_are_drawn_on_a_log_scale() -> None:
     assert "mean relative error" in labels(training.figures(hardening(layers=layers))[0].svg)
 
 
+@pytest.mark.slow
 def test_of_many_layers_some_are_named() -> None:
     layers = tuple(shift(f"layers.{place}.conv", 1.0, 0.5) for place in range(150))
     shown = [
@@ -40,6 +43,7 @@ def test_of_many_layers_some_are_named() -> None:
     assert len(shown) == 50
 
 
+@pytest.mark.slow
 def test_the_training_figure_has_every_curve_and_the_kept_epoch() -> None:
     _, curves = training.figures(hardening())
     named = {"loss", "of it penalty", "validation, clean", "validation, PGD", "training, attacked", "kept epoch"}
@@ -51,6 +55,7 @@ def test_the_training_figure_has_every_curve_and_the_kept_epoch() -> None:
     assert "No epoch was kept." in without.description
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_leaves_a_gap_not_an_error() -> None:
     log = trained(epochs=(epoch(1), epoch(2, loss=math.nan, penalty=math.inf)), kept_epoch=1)
     record = hardening(log=log)
@@ -65,6 +70,7 @@ def test_without_layers_and_epochs_it_is_said_in_place_of_a_drawing() -> None:
     assert "No epoch was finished" in curves.description
 
 
+@pytest.mark.slow
 def test_many_epochs_are_a_line_without_marks() -> None:
     marks = []
     for number in (training.MARKED_EPOCHS, training.MARKED_EPOCHS + 1):
