@@ -48,9 +48,10 @@ def pytest_collection_finish() -> None:
     typer.main.get_command = functools.cache(typer.main.get_command)
     walker = sys.modules.get("lsa_audit.graph.walker")
     if walker is not None:
-        from .exports import once
+        from .exports import once, remember_operations
 
         walker.export = once(walker.export)  # type: ignore[attr-defined]
+        remember_operations()
 
 
 @pytest.fixture(scope="session")

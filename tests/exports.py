@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -36,6 +37,23 @@ def once(export: Export) -> Export:
         return copy.deepcopy(graph_module, {id(value): own[name] for name, value in theirs.items()})
 
     return exported
+
+
+def remember_operations() -> None:
+    """Let torch look through its thousands of operations once, not at every export, until one is registered."""
+    place, name = torch.export.exported_program, "_collect_all_valid_cia_ops"
+    search = getattr(place, name, None)
+    if search is None:
+        return
+    kept: dict[int, Any] = {}
+
+    def found() -> Any:
+        count = len(torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd"))
+        if count not in kept:
+            kept[count] = search()
+        return kept[count]
+
+    setattr(place, name, found)
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -54,6 +54,7 @@ def test_every_contestant_times_the_same_steps_and_leaves_the_network_alone(scen
     assert all(torch.equal(value, before[name]) for name, value in scene.network.state_dict().items())
 
 
+@pytest.mark.slow
 def test_speeds_are_images_a_second(scene):
     found = harden.speeds(scene, {"float32": {}, "bf16": {"precision": "bf16"}})
     assert list(found) == ["float32", "bf16"]

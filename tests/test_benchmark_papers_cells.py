@@ -138,6 +138,7 @@ def tiny(monkeypatch):
     return experiment
 
 
+@pytest.mark.slow
 def test_a_cell_holds_what_the_audits_found(tiny):
     parts, setting = tiny.load(None, tiny.sizes), tiny.setting("at-pgd-lr")
     found = cells.run(tiny, setting, 1, parts, cells.Machine("cpu", 1))

@@ -141,6 +141,7 @@ def run(prepared, folder):
     return shutil.copytree(prepared / "run", folder / "run")
 
 
+@pytest.mark.slow
 def test_a_torchscript_file_comes_back_repaired(run, folder, capsys):
     assert called("net.pt", "--record", run, "--out", "fixed", "--attack", "pgd,square") == 0
     streams = capsys.readouterr()
@@ -329,6 +330,7 @@ def test_a_damaged_record_is_refused_in_one_line(run, folder, capsys, damage, sa
     assert not (folder / "fixed").exists()
 
 
+@pytest.mark.slow
 def test_three_images_are_enough_to_run(run, folder):
     assert called("net.pt", "--record", run, "--out", "fixed", "--attack", "pgd", "--samples", 3) == 0
     found = json.loads((folder / "fixed" / "repair.json").read_text())

@@ -192,6 +192,7 @@ def test_a_scan_that_used_every_image_says_what_to_do(run, folder):
         repaired(whole, folder)
 
 
+@pytest.mark.slow
 def test_other_data_is_held_out_as_a_whole(run, folder):
     images, labels = weak_data(150, seed=9)
     np.savez(folder / "others.npz", images=images, labels=labels)
@@ -214,6 +215,7 @@ def test_a_run_without_neurons_and_wrong_wishes(run, folder):
         repaired(run, folder, (table("hidden", [1], [0]),))
 
 
+@pytest.mark.slow
 def test_the_models_own_predictions_as_labels(run, folder):
     found = repaired(run, folder, settings={"labels": "self"}, samples=150, attacks=("pgd",)).record
     assert found.changes[0].before.value == 1.0

@@ -23,7 +23,7 @@ MEMORY_BYTES = 2**30
 Audit = Callable[[list[str], Path], dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def audit() -> Iterator[Audit]:
     """audit(arguments, folder) -> what the server answers; the folder is the working one."""
     server = Path(__file__).with_name("server.py")
@@ -51,8 +51,8 @@ def audit() -> Iterator[Audit]:
         process.stdin.close()
 
 
-DEAR = {"TorchScript: LSTM with states of another batch"}
-"""Groups of a built-in batch, which run one after the other in dozens of forwards."""
+DEAR = {"TorchScript: LSTM with states of another batch", "TorchScript: deep lists", "onnx: many empty nodes"}
+"""Seconds for one file: groups of a built-in batch, thousands of parts."""
 
 
 @pytest.mark.parametrize(

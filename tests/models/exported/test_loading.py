@@ -35,7 +35,7 @@ def own_table(kind):
     return table_of(from_module(randomised(kind())), images_of(5))
 
 
-@pytest.mark.slow_except("Windows-None", "Recurrent-1", "Recurrent-3")
+@pytest.mark.slow_except("Windows-None", "Recurrent-1")
 @pytest.mark.parametrize(("kind", "batch"), thin([(kind, batch) for kind in NETWORKS for batch in (None, 1, 2, 3)]))
 def test_the_network_comes_back(kind, batch, tmp_path):
     network = randomised(kind())

@@ -155,7 +155,7 @@ CASES = [
 MORE = [(Residual, 18), (Residual, 23), (Attention, 20), (Attention, 23), (Fused, 18), (Fused, 20)]
 
 
-@pytest.mark.slow_for("Attention-18")
+@pytest.mark.slow_for("Attention-18", "Residual-20")
 @pytest.mark.parametrize(("kind", "opset"), [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE)])
 def test_what_an_exporter_writes_comes_back(kind, opset, tmp_path):
     torch.manual_seed(0)

@@ -10,6 +10,7 @@ from lsa_audit.records import AuditRecord
 from lsa_audit.report.plots import drawing, figures
 
 
+@pytest.mark.slow_for("hostile", "two-norms")
 @pytest.mark.parametrize("name", ["clean", "hostile", "two-norms"])
 def test_the_same_record_gives_the_same_bytes(name: str, samples: dict[str, AuditRecord]) -> None:
     assert figures(samples[name]) == figures(samples[name])
