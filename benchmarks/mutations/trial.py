@@ -19,7 +19,7 @@ from .sites import Mutation
 COPIED = ("lsa_audit", "tests", "benchmarks", "profiles", "docs", "reports", ".github", ".ci")
 SKIPPED = shutil.ignore_patterns("__pycache__", ".pytest_cache", "cells")
 NEAR_LIMIT = 12
-FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - .*)?$", re.MULTILINE)
+FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 SECONDS = {"near": 900.0, "folder": 1800.0, "default": 3600.0, "slow": 7200.0}
 STAGES = tuple(SECONDS)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx, nn
 
-from ..errors import first_line
+from ..errors import ModelError, first_line
 from ..models.base import Model, Opaque
 from ..models.parity import relative_difference
 from ..models.state import preserved, restored
@@ -42,9 +42,10 @@ def walk(model: Model, images: Tensor) -> Graph:
 
     Raises:
         ValueError: fewer than three images.
+        ModelError: the number of logits hangs on the batch size.
         Exception: whatever the model's own forward raises.
 
-    Cost: one trace, about ten forwards on two to N images, and two backwards on three.
+    Cost: one trace, about eleven forwards on two to N images, and two backwards on three.
     """
     if len(images) < 3:
         raise ValueError(f"walking takes three images, not {len(images)}")
@@ -102,9 +103,14 @@ def _why_not(found: Fidelity) -> Skipped | None:
 
 
 def _logits(module: nn.Module, images: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The model's own logits on all images, and on two of them: a graph may be specialised to one batch size."""
+    """The model's own logits on all images, and on three and two: a graph may be specialised to one batch size."""
     with torch.no_grad():
-        return [(batch, module(batch)) for batch in (images, images[:2])]
+        found = [(batch, module(batch)) for batch in (images, images[:3], images[:2])]
+    widths = {len(batch): logits.shape[1] for batch, logits in found}
+    if len(set(widths.values())) > 1:
+        told = " and ".join(f"{width} for {count} images" for count, width in widths.items())
+        raise ModelError(f"the number of logits changes with the batch: {told}", "it must be the number of classes")
+    return found
 
 
 def _parity(graph_module: fx.GraphModule, references: list[tuple[Tensor, Tensor]]) -> float:

@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any
 
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from .. import interrupts
 from ..errors import ModelError, first_line
@@ -24,6 +23,7 @@ from .base import Model
 from .preprocessing import of_module
 from .request import ModelRequest
 from .seeding import seeded
+from .unfilled import check_filled
 
 USERS: set[Path] = set()
 """Folders of the code that factories were loaded from in this process; an error that comes from it is the user's."""
@@ -49,7 +49,7 @@ def load(request: ModelRequest) -> Model:
     with seeded(request.seed), _importable(_folder(place)), contextlib.redirect_stdout(sys.stderr):
         module = _import(place)
         network = _build(module, attribute, request)
-    _check_lazy(network, request.spec)
+    check_filled(network, request.spec)
     built = Built(
         network=network.cpu(),
         name=attribute,
@@ -137,12 +137,6 @@ def _build(module: ModuleType, attribute: str, request: ModelRequest) -> nn.Modu
     if not isinstance(network, nn.Module):
         raise ModelError(f"{request.spec} returned a {type(network).__name__}", "a factory must return an nn.Module")
     return network
-
-
-def _check_lazy(network: nn.Module, spec: str) -> None:
-    lazy = [name for name, tensor in (*network.named_parameters(), *network.named_buffers()) if is_lazy(tensor)]
-    if lazy:
-        raise ModelError(f"{spec}: {lazy[0]} has no size yet", "run the lazy layers on one batch inside the factory")
 
 
 def _user_error(what: str, error: BaseException, folder: Path) -> ModelError:

@@ -10,6 +10,7 @@ from .base import Model, PixelModel
 from .deciding import Asked, OutputsAre
 from .preprocessing import of_module, settle
 from .request import ModelRequest
+from .unfilled import check_filled
 
 
 def from_module(
@@ -41,12 +42,13 @@ def from_module(
         layout, channel_order: how the network wants an image; None: NCHW, RGB.
 
     Raises:
-        ModelError: not an nn.Module.
+        ModelError: not an nn.Module, or one whose parameters hold no values (lazy, on the meta device).
         UsageError: a wrong mean, std or input shape.
     """
     if not isinstance(network, nn.Module):
         raise ModelError(f"the model is a {type(network).__name__}, not an nn.Module", "give a module or a name")
     label = name or type(network).__name__
+    check_filled(network, label)
     given = {"input size": input_shape, "layout": layout, "channel order": channel_order}
     request = ModelRequest(
         spec=label,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from lsa_audit.errors import ModelError
 from lsa_audit.graph import walker
 from lsa_audit.graph.base import Graph
 from lsa_audit.graph.export import export
@@ -225,3 +226,17 @@ def test_two_images_are_too_few():
     network = Mlp()
     with pytest.raises(ValueError, match="three images"):
         walk(model_of(network), images_for(network, 2))
+
+
+class Widening(nn.Module):
+    """Another number of logits for each batch size but multiples of three."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        flat = images.flatten(1)
+        return torch.cat([flat, flat.new_zeros(len(flat), len(flat) % 3)], 1)
+
+
+def test_a_number_of_logits_that_hangs_on_the_batch_is_refused():
+    told = "changes with the batch: 16 for 6 images and 16 for 3 images and 18 for 2 images"
+    with pytest.raises(ModelError, match=told):
+        walk(model_of(Widening()), torch.rand(6, 1, 4, 4))

@@ -50,6 +50,9 @@ def text():
 def lazy():
     return nn.LazyLinear(3)
 
+def empty():
+    return nn.Linear(2, 2, device="meta")
+
 ready = nn.Linear(2, 2)
 number = 3
 """
@@ -154,6 +157,7 @@ BAD: dict[str, tuple[str, Mapping[str, int], str]] = {
     "returns text": ("nets.py:text", {}, "returned a str"),
     "not callable": ("nets.py:number", {}, "is a int"),
     "lazy layers": ("nets.py:lazy", {}, "weight has no size yet"),
+    "meta device": ("nets.py:empty", {}, "weight is on the meta device and holds no values"),
 }
 
 

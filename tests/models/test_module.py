@@ -34,5 +34,9 @@ def test_metadata_on_the_module_is_used() -> None:
 def test_bad_arguments() -> None:
     with pytest.raises(ModelError, match=r"is a function, not an nn\.Module"):
         from_module(lambda images: images)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=r"Linear: weight is on the meta device and holds no values"):
+        from_module(nn.Linear(2, 2, device="meta"))
+    with pytest.raises(ModelError, match=r"LazyLinear: weight has no size yet"):
+        from_module(nn.LazyLinear(2))
     with pytest.raises(UsageError, match="without --std"):
         from_module(nn.Linear(2, 2), mean=(0.5,))

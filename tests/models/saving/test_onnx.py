@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lsa_audit.errors import ModelError
 from lsa_audit.models import ModelRequest, load
+from lsa_audit.models.saving import onnx as saving
 from lsa_audit.models.saving import pack
 
 from ..onnx import model_files as files
@@ -126,6 +127,19 @@ def test_external_data_are_taken_in(tmp_path: Path):
     written = write(load(request), request, tmp_path / "out")
     check_same(written, images_of())
     check_runtime(written, images_of())
+
+
+@pytest.mark.parametrize(("more", "fits"), [(-1, False), (0, False), (1, True)])
+def test_a_file_must_stay_below_what_protobuf_takes(more: int, fits: bool, tmp_path: Path, monkeypatch):
+    request = ModelRequest(str(files.save(files.cnn(), tmp_path)))
+    network = load(request)
+    size = saving.settle(onnx.load(request.spec), Path(request.spec), request.limits)
+    monkeypatch.setattr(saving, "PROTOBUF_BYTES", size + more)
+    if fits:
+        assert pack(network, request)
+        return
+    with pytest.raises(ModelError, match="do not fit into one file of 2 GiB"):
+        pack(network, request)
 
 
 def test_one_weight_for_a_scale_and_a_statistic_cannot_change(tmp_path: Path):
