@@ -93,6 +93,8 @@ OPCODES = {
     "extension": (b"\x82\x07)R.", ["copyreg extension 7"]),
     "a name that is only a value": (b"ctorch\nFloatStorage\n.", []),
     "a value that is called": (b"ctorch\nFloatTensor\nJ\xff\xff\xff\x7f\x85R.", ["torch.FloatTensor"]),
+    "an object of a value": (b"(ctorch\nFloatTensor\nJ\xff\xff\xff\x7fo.", ["torch.FloatTensor"]),
+    "an instance of a value": (b"(J\xff\xff\xff\x7fitorch\nFloatTensor\n.", ["torch.FloatTensor"]),
     "restricted torch allows it": (b"cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.", ["builtins.bytearray"]),
 }
 

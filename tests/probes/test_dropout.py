@@ -237,6 +237,21 @@ def test_whole_neurons_are_dropped_where_copies_cannot_be_stacked(scene, monkeyp
             assert (found.clean.losses, found.clean.gains) == (expected.clean.losses, expected.clean.gains)
 
 
+def test_costs_are_counted_in_whole_forwards_of_an_image():
+    tally = costs.Tally(12.0, samples=4)
+    assert (tally.screening(0).spent, tally.screening(0).exact) == (0.0, 0.0)
+    measured = np.array([[True, True, True, True], [True, False, False, False]])
+    dropout = SimpleNamespace(measured=measured, ran=6, share=0.5, pairs=8, sampled=[0, 1])
+    clean = [SimpleNamespace(estimated_margin_drop=drop, margin_drop=drop) for drop in (1.0, 2.0)]
+        SimpleNamespace(clean=SimpleNamespace(estimated_margin_drop=drop, margin_drop=drop)) for drop in (1.0, 2.0)
+    tally.add(dropout, SimpleNamespace(neurons=[SimpleNamespace(clean=effect) for effect in clean]))
+    tally.add_passes(3, 2.0)
+    tally.add(dropout, SimpleNamespace(neurons=effects))
+    found = tally.screening(0)
+    assert (found.budget, found.spent, found.exact) == (12.0, (3 * 2.0 + 6 * 0.5) / 4, (2.0 + 8 * 0.5) / 4)
+    assert (found.neurons, found.neurons_measured, found.pairs, found.pairs_measured) == (2, 1, 8, 5)
+
+
 def test_a_layer_without_neurons_is_refused(scene):
     layer = scene[1].layers[0]
     unknown = replace(layer, info=layer.info.model_copy(update={"neurons": None}))

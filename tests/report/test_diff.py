@@ -211,6 +211,16 @@ def test_figure_draws_only_the_shares_that_changed_most(monkeypatch: pytest.Monk
     assert FGSM not in cut.svg
 
 
+def test_each_share_has_a_row_of_the_same_height(monkeypatch: pytest.MonkeyPatch) -> None:
+    heights = []
+    for limit in (1, 2, 3):
+        monkeypatch.setattr(plots, "ROW_LIMIT", limit)
+        (figure,) = plots.figures(diff())
+        heights.append(float(re.search(r'viewBox="0 0 \S+ (\S+)"', figure.svg)[1]))
+    assert heights[2] - heights[1] == pytest.approx(heights[1] - heights[0], abs=0.5)
+    assert heights[1] - heights[0] == pytest.approx(plots.ROW_HEIGHT, abs=0.5)
+
+
 @pytest.mark.slow
 def test_the_same_diff_gives_the_same_text() -> None:
     for name, render in report.FORMATS.items():

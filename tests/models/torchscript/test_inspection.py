@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from lsa_audit.errors import AuditError, ModelError, UnsafeError
 from lsa_audit.limits import Limits
 from lsa_audit.models.request import ModelRequest
-from lsa_audit.models.torchscript import inspection, load
+from lsa_audit.models.torchscript import declared, inspection, load
 
 from ...graph.networks import images_for, randomise
 from .networks import Residual, Shared, Values, save
@@ -285,3 +286,13 @@ def test_a_forward_that_prints_is_refused(tmp_path: Path):
 def test_every_member_of_an_ordinary_file_passes(tmp_path: Path):
     path = save(randomise(Values()), "scripted", tmp_path / "model.pt")
     assert load(ModelRequest(str(path))).source == "torchscript"
+
+
+def test_as_many_lists_as_torch_takes_apart_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(randomise(Residual()), "scripted", tmp_path / "model.pt")
+    monkeypatch.setattr(declared, "MAX_CONTAINERS", 0)
+    count = int(re.search(r"holds (\d+) lists in data.pkl", refused(path, UnsafeError))[1])
+    monkeypatch.setattr(declared, "MAX_CONTAINERS", count)
+    load(ModelRequest(str(path)))
+    monkeypatch.setattr(declared, "MAX_CONTAINERS", count - 1)
+    assert f"holds {count} lists in data.pkl" in refused(path, UnsafeError)
