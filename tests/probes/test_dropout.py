@@ -243,10 +243,8 @@ def test_costs_are_counted_in_whole_forwards_of_an_image():
     measured = np.array([[True, True, True, True], [True, False, False, False]])
     dropout = SimpleNamespace(measured=measured, ran=6, share=0.5, pairs=8, sampled=[0, 1])
     clean = [SimpleNamespace(estimated_margin_drop=drop, margin_drop=drop) for drop in (1.0, 2.0)]
-        SimpleNamespace(clean=SimpleNamespace(estimated_margin_drop=drop, margin_drop=drop)) for drop in (1.0, 2.0)
-    tally.add(dropout, SimpleNamespace(neurons=[SimpleNamespace(clean=effect) for effect in clean]))
     tally.add_passes(3, 2.0)
-    tally.add(dropout, SimpleNamespace(neurons=effects))
+    tally.add(dropout, SimpleNamespace(neurons=[SimpleNamespace(clean=effect) for effect in clean]))
     found = tally.screening(0)
     assert (found.budget, found.spent, found.exact) == (12.0, (3 * 2.0 + 6 * 0.5) / 4, (2.0 + 8 * 0.5) / 4)
     assert (found.neurons, found.neurons_measured, found.pairs, found.pairs_measured) == (2, 1, 8, 5)
