@@ -69,6 +69,34 @@ def test_all_mistakes_are_reported_at_once_with_their_source():
     assert "\n" not in message
 
 
+# The lowest and the highest value of a setting, and the next ones that are refused.
+ENDS: list[tuple[str, object, object]] = [
+    ("classes", 2, 1),
+    ("crop", 1.0, 1.01),
+    ("crop", 0.01, 0.0),
+    ("label_offset", -1000, -1001),
+    ("label_offset", 1000, 1001),
+    ("samples", 1, 0),
+    ("batch_size", 1, 0),
+    ("eta", 0.0, -0.1),
+    ("budget", 0.5, 0.0),
+    ("filter_samples", 1, 0),
+    ("seed", 0, -1),
+    ("seed", 2**63 - 1, 2**63),
+    ("gallery", 0, -1),
+    ("gallery", 64, 65),
+    ("epsilon", [0.0], [-0.1]),
+]
+
+
+@pytest.mark.parametrize(("name", "last", "beyond"), ENDS)
+def test_a_setting_is_taken_up_to_its_end_and_refused_beyond(name: str, last: object, beyond: object):
+    found = getattr(made(**{name: last}), name)
+    assert (list(found) if isinstance(last, list) else found) == last
+    with pytest.raises(ProfileError, match=name):
+        made(**{name: beyond})
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
