@@ -26,14 +26,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
             continue
-        for mark in item.iter_markers("slow_for"):
-            named.setdefault(item.nodeid.split("[")[0], set(mark.args)).discard(item.callspec.id)
-            if item.callspec.id in mark.args:
-                item.add_marker("slow")
-        for mark in item.iter_markers("slow_except"):
-            named.setdefault(item.nodeid.split("[")[0], set(mark.args)).discard(item.callspec.id)
-            if item.callspec.id not in mark.args:
-                item.add_marker("slow")
+        for name, listed_are_slow in (("slow_for", True), ("slow_except", False)):
+            for mark in item.iter_markers(name):
+                named.setdefault(item.nodeid.split("[")[0], set(mark.args)).discard(item.callspec.id)
+                if (item.callspec.id in mark.args) == listed_are_slow:
+                    item.add_marker("slow")
     unknown = sorted(f"{test}[{name}]" for test, left in named.items() for name in left)
     if whole and unknown:
         raise pytest.UsageError(f"slow_for or slow_except names variants that do not exist: {', '.join(unknown)}")
