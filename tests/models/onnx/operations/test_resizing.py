@@ -39,6 +39,11 @@ CASES = [
         for scales in SCALES
     ],
     *[resize(mode, "half_pixel", sized(sizes), None, 11) for mode in ("nearest", "linear", "cubic") for sizes in SIZES],
+    *[
+        Case("Resize", (3, 6, 7), [None, None, sizes], 18, {"mode": mode, "axes": [1, 2, 3]})
+        for mode in ("nearest", "linear")
+        for sizes in (ints(3, 9, 4), ints(3, 6, 5))
+    ],
     resize("cubic", "half_pixel", SCALES[0], None, cubic_coeff_a=-0.5, exclude_outside=1),
     resize("linear", "half_pixel_symmetric", SCALES[1], None, 19),
     resize("linear", "half_pixel", SCALES[1], None, 18, antialias=1),
