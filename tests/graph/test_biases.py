@@ -51,12 +51,17 @@ class Scaled(Product):
         return nn.functional.linear(x, self.weight.t()) + 0.5 * self.bias
 
 
+class Fused(Product):
+    def hidden(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x, self.weight)
+
+
 def reference(network: Product, x: Tensor) -> Tensor:
     scale = 0.5 if isinstance(network, Scaled) else 1.0
     return x @ network.weight + scale * network.bias
 
 
-@pytest.mark.parametrize("kind", [Product, slowly(BiasFirst), Reshaped, slowly(Scaled)])
+@pytest.mark.parametrize("kind", [Product, slowly(BiasFirst), Reshaped, slowly(Scaled), Fused])
 def test_the_value_of_the_layer_holds_the_bias(kind: type[Product]):
     network = kind()
     images = images_for(network)
