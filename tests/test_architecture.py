@@ -55,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     "gate": LEAVES,
     "models": LEAVES,
     "data": LEAVES,
-    "graph": LEAVES | {"models.base", "models.parity", "models.peeling", "models.state"},
+    "graph": LEAVES | {"models.base", "models.parity", "models.peeling", "models.quiet", "models.state"},
     "attacks": LEAVES | {"models.answers", "models.base", "models.state"},
     "probes": LEAVES | {"models.answers", "models.base", "graph"},
     "plan": LEAVES | {"profile", "attacks"},

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, fx, nn
 
+from ..models.quiet import quiet
 from ..models.state import restored
 from .batching import is_static, make_dynamic, traced_batch
 from .fixups import repair
-from .isolation import quiet, without_caches, without_fast_path
+from .isolation import without_caches, without_fast_path
 from .replay import answers, mark_specialized, replayed
 from .structure import operation
 

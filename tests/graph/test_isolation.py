@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from lsa_audit.graph.isolation import quiet, without_caches, without_fast_path
+from lsa_audit.graph.isolation import without_caches, without_fast_path
+from lsa_audit.models.quiet import quiet
 from lsa_audit.models.state import restored
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
 from ...errors import ModelError, UnsafeError
+from ..quiet import quiet
 from .program import Program, start
 
 
@@ -19,7 +20,7 @@ def check_sizes(program: Program, tensors: Mapping[str, Tensor], images: Tensor,
         ModelError: shapes depend on the pixels, so that the program has no fixed layers either.
         RuntimeError: an operation does not fit its operands.
     """
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+    with quiet(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
         shapes = {name: mode.from_tensor(tensor) for name, tensor in tensors.items()}
         values = start(program, shapes, mode.from_tensor(images))
         for operation in program.operations:

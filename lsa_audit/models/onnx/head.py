@@ -14,6 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, sha
 from ...errors import ModelError
 from ..outputs import Candidate, Choice, choose_or_wait, shown
 from ..peeling import Activation
+from .tensors import type_name
 
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 STANDARD = frozenset({"", "ai.onnx"})
@@ -163,7 +164,7 @@ def _candidate(value: ValueInfoProto, name: str) -> Candidate:
     texts = ["N", *("?" if size is None else str(size) for size in sizes[1:])]
     wide = [size for size in sizes[1:] if size != 1]
     able = floats and bool(sizes) and len(wide) <= 1
-    what = "" if floats else f" of {TensorProto.DataType.Name(kind.elem_type).lower()}"
+    what = "" if floats else f" of {type_name(kind.elem_type)}"
     return Candidate(name, f"[{', '.join(texts[: len(sizes)])}]{what}", next(iter(wide), 1) if able else None, able)
 
 

@@ -20,7 +20,7 @@ from ..peeling import Activation
 from ..protobuf import has_more_parts
 from .head import cut_head, take_output
 from .order import in_order
-from .tensors import BITS, LIMIT_HINT, every_graph, settle
+from .tensors import BITS, LIMIT_HINT, every_graph, settle, type_name
 
 OLDEST_OPSET = 7
 PROTOBUF_BYTES = 2**31 - 2**20
@@ -209,7 +209,7 @@ def _image_input(proto: ModelProto, path: Path) -> ValueInfoProto:
         what = f"{path.name}: input {inputs[0].name} has no fixed number of dimensions"
         raise ModelError(what, "export it with a fixed rank, e.g. [N, 3, 224, 224]")
     if kind.elem_type not in FLOATS:
-        what = f"{path.name}: input {inputs[0].name} is {_type_name(kind.elem_type)}"
+        what = f"{path.name}: input {inputs[0].name} is {type_name(kind.elem_type)}"
         raise ModelError(what, f"images go in as one of {', '.join(FLOATS.values())}: move the cast out of the model")
     if len(kind.shape.dim) < 2:
         raise ModelError(f"{path.name}: input {inputs[0].name} has no batch dimension", "export it as [N, ...]")
@@ -256,7 +256,3 @@ def _check_values(proto: ModelProto, path: Path, limits: Limits) -> None:
 def _dims(value: ValueInfoProto) -> Sequence[int | None]:
     """Sizes as stated; None where one is open (a name, nothing, or the 0 and -1 of old exporters)."""
     return [dim.dim_value if dim.dim_value > 0 else None for dim in value.type.tensor_type.shape.dim]
-
-
-def _type_name(kind: int) -> str:
-    return TensorProto.DataType.Name(kind).lower() if kind in TensorProto.DataType.values() else f"of type {kind}"

@@ -141,7 +141,8 @@ def _check_held(tensor: TensorProto, size: int, path: Path) -> None:
     else:
         numbers = math.prod(tensor.dims)
         bits = BITS.get(tensor.data_type, 8)
-        wanted = -(-numbers * bits // 8) if bits < 8 else numbers * (2 if "COMPLEX" in _type(tensor) else 1)
+        each = 2 if "complex" in type_name(tensor.data_type) else 1
+        wanted = -(-numbers * bits // 8) if bits < 8 else numbers * each
         held, unit = len(getattr(tensor, helper.tensor_dtype_to_field(tensor.data_type))), "numbers"
     if held != wanted:
         what = f"{path.name}: tensor {_name(tensor)} declares {wanted} {unit} and holds {held}"
@@ -189,8 +190,9 @@ def _whole(text: str, path: Path) -> int:
     return int(text)
 
 
-def _type(tensor: TensorProto) -> str:
-    return str(TensorProto.DataType.Name(tensor.data_type))
+def type_name(kind: int) -> str:
+    """The name of a type of numbers, in lower case; a file may state one that does not exist."""
+    return TensorProto.DataType.Name(kind).lower() if kind in TensorProto.DataType.values() else f"of type {kind}"
 
 
 def _name(tensor: TensorProto) -> str:

@@ -13,7 +13,7 @@ from ...errors import ModelError
 from ..archives import opened
 from ..onnx.reading import PROTOBUF_BYTES
 from ..onnx.steps import Network
-from ..onnx.tensors import settle
+from ..onnx.tensors import settle, type_name
 from ..request import ModelRequest
 from .edits import Edit, write
 
@@ -45,7 +45,7 @@ def pack(edit: Edit, request: ModelRequest, network: nn.Module) -> bytes:
     changed = {name for own, name in places.items() if own in edit.changed}
     for name in changed:
         if protos[name].data_type not in FLOATS:
-            kind = TensorProto.DataType.Name(protos[name].data_type).lower()
+            kind = type_name(protos[name].data_type)
             raise ModelError(f"{edit.file} holds {name} quantised, as {kind}", "give the model in float32")
     values = {name: _value(protos[name]) for name in places.values() if protos[name].data_type in FLOATS}
     write(edit, {own: values[name] for own, name in places.items() if name in values})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import zipfile
 from collections.abc import Callable
@@ -288,6 +289,27 @@ def test_a_program_that_cannot_be_used(edit, kind, message, plain):
     error = refused(edited(plain, edit))
     assert type(error) is kind
     assert message in str(error)
+
+
+def _not_averaged(described):
+    node = node_of(described, "mean")
+    node["target"] = "torch.ops.aten.relu.default"
+    node["inputs"] = node["inputs"][:1]
+
+
+def test_operands_that_do_not_fit_are_one_line_and_no_log(plain):
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    lines: list[str] = []
+    handler, logger = Kept(), logging.getLogger("torch._subclasses.fake_tensor")
+    logger.addHandler(handler)
+    try:
+        assert "describes no program that can be read" in str(refused(edited(plain, _not_averaged)))
+    finally:
+        logger.removeHandler(handler)
+    assert lines == []
 
 
 def _of_weight(**changes: Any) -> Callable[[dict[str, Any]], None]:

@@ -191,3 +191,10 @@ def test_masked_classes_never_win_and_the_file_agrees_with_its_conversion(tmp_pa
     assert model.outputs.masked == (1,)
     assert torch.isfinite(found(model)).all()
     assert torch.equal(found(model).argmax(1), runtime(proto, "out").argmax(1))
+
+
+def test_an_output_of_a_type_that_does_not_exist_is_named(tmp_path):
+    proto = cnn()
+    proto.graph.output[0].type.tensor_type.elem_type = 99
+    with pytest.raises(ModelError, match="of type 99"):
+        load(ModelRequest(str(save(proto, tmp_path))))
