@@ -9,12 +9,14 @@ import traceback
 from pathlib import Path
 
 from . import interrupts
-from .errors import AuditError, ExitCode
+from .errors import AuditError, ExitCode, UsageError, first_line
 
 REQUIRED = ("torch", "torchvision", "timm", "onnx")
 """Dependencies that only some commands need."""
 
 LONGEST_WORD = 160
+LATEST_DATE = 253_402_300_799
+"""The last second of the year 9999, in seconds since 1970."""
 PACKAGE = Path(__file__).resolve().parent
 ENDED = "interrupted; no report was written"
 
@@ -23,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code; nothing is raised."""
     # Idle OpenMP threads that spin make torch many times slower beside another busy process. Read at torch's import.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Figures are files; Matplotlib would fail on a backend that is not there, after all the work.
+    os.environ["MPLBACKEND"] = "agg"
     with interrupts.listening():
         try:
             code = _run(arguments)
@@ -39,11 +43,23 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     from .cli import app, streams
 
+    _check_date()
     code = app(args=arguments, standalone_mode=False)
     if code == ExitCode.INTERRUPTED:
         raise interrupts.received() or KeyboardInterrupt
     streams.flush()
     return int(code or ExitCode.OK)
+
+
+def _check_date() -> None:
+    """NumPy and Matplotlib read this at their import, and fail with words that tell nobody anything."""
+    stated = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        fits = stated is None or 0 <= int(stated) <= LATEST_DATE
+    except ValueError:
+        fits = False
+    if not fits:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {stated!r}, not a number of seconds", "set it to one, or unset it")
 
 
 def _code_of(error: BaseException) -> int:
@@ -76,6 +92,11 @@ def _code_of(error: BaseException) -> int:
         return _fail(f"the code of the model raised {type(error).__name__}: {error}{place}; fix it", ExitCode.USAGE)
     if os.environ.get("LSA_AUDIT_DEBUG"):
         traceback.print_exception(error)
+    library = _failed_library(error)
+    if library:
+        hint = "check its installation, and the environment variables that it reads"
+        what = f"{library} cannot be imported ({type(error).__name__}: {first_line(error)[:LONGEST_WORD]})"
+        return _fail(f"{what}; {hint}", ExitCode.USAGE)
     message = f"internal error: {type(error).__name__}: {error}; this is a bug: LSA_AUDIT_DEBUG=1 shows where"
     return _fail(message, ExitCode.INTERNAL)
 
@@ -97,6 +118,18 @@ def _place_in_users_code(error: BaseException) -> str:
         if factory is not None and not is_library and not factory.USERS.isdisjoint(path.parents):
             return f" at {path.name}:{frame.lineno}"
     return ""
+
+
+def _failed_library(error: BaseException) -> str:
+    """The library whose import from here raised an error; empty where something else did."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = max((place for place, frame in enumerate(frames) if PACKAGE in Path(frame.filename).parents), default=-1)
+    entered = frames[own + 1 : own + 2]
+    if not entered or entered[0].name != "<module>":
+        return ""
+    parts = Path(entered[0].filename).parts
+    folder = next((place for place, part in enumerate(parts) if part in ("site-packages", "dist-packages")), None)
+    return "" if folder is None else Path(parts[folder + 1]).stem
 
 
 def _interrupted(kind: type[BaseException]) -> int:

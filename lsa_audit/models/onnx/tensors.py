@@ -192,7 +192,7 @@ def _whole(text: str, path: Path) -> int:
 
 def type_name(kind: int) -> str:
     """The name of a type of numbers, in lower case; a file may state one that does not exist."""
-    return TensorProto.DataType.Name(kind).lower() if kind in TensorProto.DataType.values() else f"of type {kind}"
+    return TensorProto.DataType.Name(kind).lower() if kind in TensorProto.DataType.values() else f"unknown type {kind}"
 
 
 def _name(tensor: TensorProto) -> str:

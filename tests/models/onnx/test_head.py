@@ -196,5 +196,5 @@ def test_masked_classes_never_win_and_the_file_agrees_with_its_conversion(tmp_pa
 def test_an_output_of_a_type_that_does_not_exist_is_named(tmp_path):
     proto = cnn()
     proto.graph.output[0].type.tensor_type.elem_type = 99
-    with pytest.raises(ModelError, match="of type 99"):
+    with pytest.raises(ModelError, match="of unknown type 99"):
         load(ModelRequest(str(save(proto, tmp_path))))
