@@ -244,10 +244,12 @@ def _other_classes(scene: Scene, predictions: Tensor) -> tuple[Candidate, Tensor
     labels = scene.labels
     half = _halves(labels)
     expected = labels.clone()
+    # A label or a class may be in one half alone.
+    count = int(max(labels.max(), predictions.max())) + 1
     for side in (False, True):
-        mapping = _assigned(labels[half != side], predictions[half != side])
-        expected[half == side] = mapping[labels[half == side]] if len(mapping) else labels[half == side]
-    mapping = _assigned(labels, predictions)
+        mapping = _assigned(labels[half != side], predictions[half != side], count)
+        expected[half == side] = mapping[labels[half == side]]
+    mapping = _assigned(labels, predictions, count)
     moved = [(label, int(mapping[label])) for label in torch.unique(labels).tolist() if int(mapping[label]) != label]
     if not moved:
         return None
@@ -273,15 +275,15 @@ def _halves(labels: Tensor) -> Tensor:
     return half
 
 
-def _assigned(labels: Tensor, predictions: Tensor) -> Tensor:
-    """Label -> class, one to one, that makes most predictions right; a label that fits none keeps itself."""
+def _assigned(labels: Tensor, predictions: Tensor, count: int) -> Tensor:
+    """Label -> class, [count], one to one, that makes most predictions right; one that fits none keeps itself."""
+    mapping = torch.arange(count)
     if not len(labels):
-        return labels
+        return mapping
     rows, row_of = torch.unique(labels, return_inverse=True)
     columns, column_of = torch.unique(predictions, return_inverse=True)
     counts = torch.zeros(len(rows), len(columns))
     counts.index_put_((row_of, column_of), torch.ones(len(labels)), accumulate=True)
-    mapping = torch.arange(int(max(labels.max(), predictions.max())) + 1)
     for row, column in zip(*linear_sum_assignment(counts.numpy(), maximize=True), strict=True):
         if counts[row, column] > 0:
             mapping[rows[row]] = columns[column]

@@ -148,6 +148,15 @@ def test_the_order_is_held_against_images_that_did_not_teach_it():
     assert order.after.count <= order.before.count
 
 
+def test_a_label_that_only_one_half_has_is_no_error():
+    images, labels = data(patterned())
+    shifted = Nearest(patterned()[torch.tensor([1, 2, 3, 0]).argsort()])
+    named = labels.clone()
+    named[0] = 7
+    (order,) = trial(shifted, images, named, **ALL_STATED).alternatives
+    assert (order.before.count, order.after.count) == (0, len(labels) - 1)
+
+
 def test_what_is_stated_is_not_tried():
     images, labels = data(bright())
     network = Nearest(on_imagenet(bright()))

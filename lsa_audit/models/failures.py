@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from ..errors import AuditError, ModelError, first_line
 
 FORWARD = "the model's forward failed"
 BACKWARD = "the model's own backward failed"
+RESULTS = re.compile(r"Function \w+ returned an? (invalid|incorrect)")
+"""How torch begins when the gradients that a backward returned are of another shape or number than its inputs."""
+
 PACKAGE = Path(__file__).parent.parent
 
 
@@ -45,7 +49,9 @@ def forward_failures() -> Iterator[None]:
 
 
 def _in_own_backward(error: Exception) -> bool:
-    """Whether the error came out of the backward of a torch.autograd.Function that is not ours."""
+    """Whether the error came out of the backward of a torch.autograd.Function that is not ours, or of its results."""
+    if RESULTS.match(first_line(error)):
+        return True
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.name == "backward" and PACKAGE not in Path(frame.filename).parents]
     return any("torch" not in Path(frame.filename).parts for frame in own)

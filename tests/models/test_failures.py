@@ -60,12 +60,30 @@ class NoBackward(Linear):
         return super().forward(Once.apply(images))
 
 
+class Shapeless(torch.autograd.Function):
+    """Its backward returns another shape than that of the images, but for the three that are tried first."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor) -> Tensor:
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient if len(gradient) == 3 else gradient.sum()
+
+
+class WrongShape(Linear):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(Shapeless.apply(images))
+
+
 @pytest.mark.parametrize(
     ("network", "words"),
     [
         (BuiltInBatch(), "in forward on images of shape|forward failed on images of shape"),
         (TooMany(), "forward failed on images of shape 12 x 1 x 4 x 4: KeyError: 'more than eight'"),
         (NoBackward(), "the gradient of NoBackward by its images fails: NotImplementedError: no gradient"),
+        (WrongShape(), "own backward failed: RuntimeError: Function ShapelessBackward returned an invalid gradient"),
     ],
 )
 def test_a_scan_ends_with_one_line(network: nn.Module, words: str) -> None:

@@ -63,8 +63,12 @@ def trainable(model: Model, graph: Graph, *, channels_last: bool = False) -> Ite
 
 
 def copy_of(module: nn.Module) -> dict[str, Tensor]:
-    """The module's parameters and persistent buffers, in memory of their own on the CPU."""
-    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+    """The module's parameters and persistent buffers, in memory of their own on the CPU.
+
+    What a state holds beside tensors (the packed weights of a quantised module) is no training's to change.
+    """
+    state = module.state_dict()
+    return {name: value.detach().cpu().clone() for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def put(module: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -11,6 +11,7 @@ import torch
 from lsa_audit.harden.training import loop
 from lsa_audit.harden.training.checkpoint import load
 from lsa_audit.harden.training.loop import CHECKPOINT_NAME, train
+from lsa_audit.harden.training.state import copy_of
 from lsa_audit.harden.training.trial import try_steps
 from lsa_audit.progress import Silent
 
@@ -226,3 +227,14 @@ def test_gradients_are_taken_also_where_the_caller_takes_none(base):
     with torch.no_grad():
         left = run({**PGD, "augment": ("flip",)})[1]
     assert same(left, base[1])
+
+
+def test_a_state_that_holds_more_than_tensors_is_copied_without_it():
+    class Packed(torch.nn.Linear):
+        def get_extra_state(self) -> object:
+            return torch.qint8
+
+        def set_extra_state(self, state: object) -> None:
+            assert state == torch.qint8
+
+    assert set(copy_of(Packed(2, 3))) == {"weight", "bias"}
