@@ -18,6 +18,8 @@ LONGEST_WORD = 160
 LATEST_DATE = 253_402_300_799
 """The last second of the year 9999, in seconds since 1970."""
 PACKAGE = Path(__file__).resolve().parent
+LIBRARIES = frozenset({"site-packages", "dist-packages"})
+"""Folders that hold other people's packages."""
 ENDED = "interrupted; no report was written"
 
 
@@ -114,7 +116,7 @@ def _place_in_users_code(error: BaseException) -> str:
         path = Path(frame.filename)
         if PACKAGE in path.parents:
             return ""
-        is_library = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+        is_library = not LIBRARIES.isdisjoint(path.parts)
         if factory is not None and not is_library and not factory.USERS.isdisjoint(path.parents):
             return f" at {path.name}:{frame.lineno}"
     return ""
@@ -128,7 +130,7 @@ def _failed_library(error: BaseException) -> str:
     if not entered or entered[0].name != "<module>":
         return ""
     parts = Path(entered[0].filename).parts
-    folder = next((place for place, part in enumerate(parts) if part in ("site-packages", "dist-packages")), None)
+    folder = next((place for place, part in enumerate(parts) if part in LIBRARIES), None)
     return "" if folder is None else Path(parts[folder + 1]).stem
 
 

@@ -277,13 +277,11 @@ def _halves(labels: Tensor) -> Tensor:
 
 def _assigned(labels: Tensor, predictions: Tensor, count: int) -> Tensor:
     """Label -> class, [count], one to one, that makes most predictions right; one that fits none keeps itself."""
-    mapping = torch.arange(count)
-    if not len(labels):
-        return mapping
     rows, row_of = torch.unique(labels, return_inverse=True)
     columns, column_of = torch.unique(predictions, return_inverse=True)
     counts = torch.zeros(len(rows), len(columns))
     counts.index_put_((row_of, column_of), torch.ones(len(labels)), accumulate=True)
+    mapping = torch.arange(count)
     for row, column in zip(*linear_sum_assignment(counts.numpy(), maximize=True), strict=True):
         if counts[row, column] > 0:
             mapping[rows[row]] = columns[column]

@@ -105,7 +105,8 @@ def _why_not(found: Fidelity) -> Skipped | None:
 def _logits(module: nn.Module, images: Tensor) -> list[tuple[Tensor, Tensor]]:
     """The model's own logits on all images, and on three and two: a graph may be specialised to one batch size."""
     with torch.no_grad():
-        found = [(batch, module(batch)) for batch in (images, images[:3], images[:2])]
+        sizes = dict.fromkeys((len(images), 3, 2))
+        found = [(images[:count], module(images[:count])) for count in sizes]
     widths = {len(batch): logits.shape[1] for batch, logits in found}
     if len(set(widths.values())) > 1:
         told = " and ".join(f"{width} for {count} images" for count, width in widths.items())
