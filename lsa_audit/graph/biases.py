@@ -1,30 +1,43 @@
-"""A matrix product with weights and the addition of its bias become one linear operation, which is what they are.
+"""A product or convolution with weights and the addition of its bias become one operation, which is what they are.
 
 Exporters and `torch.func.vmap` write a linear layer as a product and an addition. The layer's value, and the neuron
-that is dropped, is what comes out behind the addition.
+that is dropped, is what comes out behind the addition. What one module computes and another adds to stays apart: the
+value of the first is what it returns.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from .structure import operation
+from .structure import calls_of, operation
 
-PRODUCTS = frozenset({"linear", "matmul", "mm"})
+PRODUCTS: dict[str, int] = {
+    "linear": 1,
+    "matmul": 1,
+    "mm": 1,
+    "conv1d": 2,
+    "conv2d": 3,
+    "conv3d": 4,
+    "conv_transpose1d": 2,
+    "conv_transpose2d": 3,
+    "conv_transpose3d": 4,
+}
+"""The dimension of the neurons in what they return, counted from the last."""
 
 SHAPES = frozenset({"reshape", "view", "_unsafe_view", "unsqueeze", "squeeze", "clone", "contiguous", "flatten"})
 """They keep what lies along the last dimension where its size stays."""
 
 
 def join_biases(graph: fx.Graph) -> None:
-    """Rewrite, in place, each product with a weight whose only reader adds a bias of one number a neuron.
+    """Rewrite, in place, each product with a weight whose only reader adds a bias: one number a neuron, or one for all.
 
-    Between the two, values may change their shape as long as the neurons stay the last dimension. Where anything is
-    unclear, nothing changes.
+    Between a matrix product and the addition, values may change their shape as long as the neurons stay the last
+    dimension. Where anything is unclear, nothing changes.
     """
     fixed = _independent(graph)
     for node in list(graph.nodes):
@@ -33,7 +46,7 @@ def join_biases(graph: fx.Graph) -> None:
     for node in list(graph.nodes):
         if operation(node) in PRODUCTS and _weight(node, fixed) is not None:
             values = _added(node)
-            bias = None if values is None else _bias(values, fixed)
+            bias = None if values is None else _bias(values, PRODUCTS[operation(node)], fixed)
             if values is not None and bias is not None:
                 _join(graph, node, values, bias)
 
@@ -44,9 +57,12 @@ def _as_linear(graph: fx.Graph, node: fx.Node, fixed: set[fx.Node]) -> None:
     if not isinstance(bias, fx.Node) or not isinstance(values, fx.Node) or not isinstance(weight, fx.Node):
         return
     plain = not node.kwargs and len(node.args) == 3 and values not in fixed and {bias, weight} <= fixed
-    if not plain or _shape(bias) != _shape(weight)[1:]:
+    plain = plain and _dtype(bias) == _dtype(values)
+    neurons = _shape(weight)[-1:]
+    if not plain or not neurons or not _fits(_shape(bias), 2, 1, neurons[0]):
         return
     with graph.inserting_before(node):
+        bias = _vector(graph, bias, neurons[0])
         joined = graph.call_function(torch.ops.aten.linear.default, (values, _turned(graph, weight), bias))
     joined.meta = dict(node.meta)
     node.replace_all_uses_with(joined)
@@ -64,13 +80,13 @@ def _independent(graph: fx.Graph) -> set[fx.Node]:
 
 
 def _weight(node: fx.Node, fixed: set[fx.Node]) -> fx.Node | None:
-    """The second factor, where it is a matrix of parameters, the first is not made of them, and there is no bias."""
+    """The second factor, where it is made of parameters, the first is not, and there is no bias."""
     if len(node.args) < 2 or (len(node.args) > 2 and node.args[2] is not None) or node.kwargs:
         return None
     values, weight = node.args[:2]
     if not isinstance(values, fx.Node) or not isinstance(weight, fx.Node) or weight not in fixed or values in fixed:
         return None
-    return weight if len(_shape(weight)) == 2 else None
+    return weight if PRODUCTS[operation(node)] > 1 or len(_shape(weight)) == 2 else None
 
 
 def _added(product: fx.Node) -> fx.Node | None:
@@ -82,22 +98,29 @@ def _added(product: fx.Node) -> fx.Node | None:
     while len(node.users) == 1:
         (reader,) = node.users
         if operation(reader) == "add":
-            return node if reader.args.count(node) == 1 and reader.kwargs.get("alpha", 1) == 1 else None
-        if operation(reader) not in SHAPES or reader.args[0] is not node or _shape(reader)[-1:] != _shape(node)[-1:]:
+            plain = reader.args.count(node) == 1 and reader.kwargs.get("alpha", 1) == 1
+            return node if plain and calls_of(reader)[-1:] == calls_of(product)[-1:] else None
+        moves = PRODUCTS[operation(product)] == 1 and operation(reader) in SHAPES and reader.args[0] is node
+        if not moves or _shape(reader)[-1:] != _shape(node)[-1:]:
             return None
         node = reader
     return None
 
 
-def _bias(values: fx.Node, fixed: set[fx.Node]) -> fx.Node | None:
-    """The other operand of the addition, where it holds one number for each neuron and changes no shape."""
+def _bias(values: fx.Node, dim: int, fixed: set[fx.Node]) -> fx.Node | None:
+    """The other operand of the addition, where it holds a bias along this dimension, counted from the last."""
     (addition,) = values.users
     others = [operand for operand in addition.args if isinstance(operand, fx.Node) and operand in fixed]
-    shape, neurons = _shape(others[0]) if len(others) == 1 else (), _shape(values)[-1:]
-    dtypes = {_dtype(node) for node in (values, addition, *others)}
-    if not shape or shape[-1:] != neurons or len(dtypes) > 1 or len(shape) > len(_shape(values)):
+    shape = _shape(values)
+    if len(others) != 1 or len(shape) < dim or len({_dtype(node) for node in (values, addition, *others)}) > 1:
         return None
-    return others[0] if all(size == 1 for size in shape[:-1]) else None
+    return others[0] if _fits(_shape(others[0]), len(shape), dim, shape[-dim]) else None
+
+
+def _fits(bias: tuple[Any, ...], dims: int, dim: int, neurons: int) -> bool:
+    """Whether a shape adds one number a neuron, or one to all, to a value of so many dimensions."""
+    places = enumerate(bias, -len(bias))
+    return len(bias) <= dims and all(size == 1 or (place == -dim and size == neurons) for place, size in places)
 
 
 def _join(graph: fx.Graph, product: fx.Node, values: fx.Node, bias: fx.Node) -> None:
@@ -106,17 +129,29 @@ def _join(graph: fx.Graph, product: fx.Node, values: fx.Node, bias: fx.Node) -> 
     bias = _plain(bias)
     for needed in _behind(bias, product):
         product.prepend(needed)
+    dim = PRODUCTS[operation(product)]
     with graph.inserting_before(product):
-        if len(_shape(bias)) > 1:
-            bias = graph.call_function(torch.ops.aten.reshape.default, (bias, [-1]))
-        if operation(product) != "linear":
+        bias = _vector(graph, bias, _shape(product)[-dim])
+        if operation(product) in {"matmul", "mm"}:
             weight = _turned(graph, weight)
-        joined = graph.call_function(torch.ops.aten.linear.default, (operand, weight, bias))
+        target: Any = torch.ops.aten.linear.default if dim == 1 else product.target
+        joined = graph.call_function(target, (operand, weight, bias, *product.args[3:]))
     joined.meta = dict(product.meta)
     addition.replace_all_uses_with(values)
     graph.erase_node(addition)
     product.replace_all_uses_with(joined)
     graph.erase_node(product)
+
+
+def _vector(graph: fx.Graph, bias: fx.Node, neurons: int) -> fx.Node:
+    """A bias as [neurons]."""
+    shape = _shape(bias)
+    if shape == (neurons,):
+        return bias
+    flat = bias if len(shape) == 1 else graph.call_function(torch.ops.aten.reshape.default, (bias, [-1]))
+    if math.prod(shape) == neurons:
+        return flat
+    return graph.call_function(torch.ops.aten.expand.default, (flat, [neurons]))
 
 
 def _turned(graph: fx.Graph, weight: Any) -> fx.Node:

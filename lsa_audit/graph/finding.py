@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from torch import fx, nn
 
 from ..records import LayerKind
-from .operations import KINDS, MATRIX_PRODUCTS, PASSTHROUGH, REDUCTIONS, SOFTMAX, SUMS
+from .operations import AFFINE, KINDS, MATRIX_PRODUCTS, PASSTHROUGH, REDUCTIONS, SOFTMAX, SUMS
 from .structure import Call, Structure, operation
 
 
@@ -106,8 +106,9 @@ def _as_modules(structure: Structure, found: list[Found]) -> list[Found]:
     """Turn the operations of a small module into the one layer that the module is.
 
     A childless module around one activation (a hand-written SiLU or GELU) is that activation, read at the module's
-    exit. A childless module with parameters and none of the known operations (layer scale, a hand-written RMS norm, an
-    affine map) that keeps its input's shape is a norm.
+    exit; so is one around a product that parameters alone scale and shift before it returns. A childless module with
+    parameters and none of the known operations (layer scale, a hand-written RMS norm, an affine map) that keeps its
+    input's shape is a norm.
     """
     members: dict[Call, list[fx.Node]] = defaultdict(list)
     for node, calls in structure.calls.items():
@@ -139,10 +140,26 @@ def _whole_module(structure: Structure, call: Call, nodes: list[fx.Node], inside
         if structure.shapes[site] != structure.shapes[activation.site]:
             return None
         return replace(activation, site=site, members=frozenset(nodes), entry=entry)
+    if kinds == ["learnable"] and _is_affine(structure, nodes, inside[0], site):
+        return replace(inside[0], site=site, members=frozenset(nodes))
     same = structure.shapes.get(entry) == structure.shapes[site]
     if same and set(kinds) <= {"add", "pool"} and any(True for _ in module.parameters()):
         return Found("norm", type(module).__name__, site, site, frozenset(nodes), entry)
     return None
+
+
+def _is_affine(structure: Structure, nodes: list[fx.Node], layer: Found, site: fx.Node) -> bool:
+    """Whether a module does nothing to the value of its one layer but scale and shift it, in its own shape."""
+    node, inside = layer.site, set(nodes)
+    while node is not site:
+        readers = [user for user in node.users if user in inside]
+        if len(readers) != 1 or len(node.users) != 1:
+            return False
+        node = readers[0]
+        same = structure.shapes.get(node) == structure.shapes[layer.site]
+        if operation(node) not in AFFINE or not same or len(structure.tensors(node)) != 1:
+            return False
+    return True
 
 
 def _exits(nodes: list[fx.Node]) -> list[fx.Node]:

@@ -93,6 +93,9 @@ SHAPE_ONLY = frozenset(
 )
 """Operations whose result does not depend on the values of their operand."""
 
+AFFINE = frozenset({"add", "sub", "mul", "div", "to", "_to_copy", "clone"})
+"""They scale and shift where one operand alone depends on the input."""
+
 PASSTHROUGH = frozenset(
     {
         "clone",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,11 +85,14 @@ def _is_vector(values: Tensor) -> bool:
     return values.dim() == 1 and len(values) > 1
 
 
-def fold(nodes: Sequence[Raw], tensors: Mapping[str, Tensor], opset: int) -> tuple[list[Raw], dict[str, Constant]]:
+def fold(
+    nodes: Sequence[Raw], tensors: Mapping[str, Tensor], opset: int
+) -> tuple[list[Raw], dict[str, Constant], dict[str, Constant]]:
     """Run what depends on constants alone.
 
     Returns:
-        The nodes that are left, and the constants by the name of their value.
+        The nodes that are left, the constants by the name of their value, and the same of those that nodes which are
+        left turn.
 
     Raises:
         UnsupportedError: a node fails; names it.
@@ -97,23 +101,26 @@ def fold(nodes: Sequence[Raw], tensors: Mapping[str, Tensor], opset: int) -> tup
     constants = {
         name: Constant(name, value, _trainable(value, name in trained), True) for name, value in tensors.items()
     }
+    views: dict[str, Constant] = {}
     left = []
     for node in nodes:
-        known = [constants.get(name) for name in node.inputs]
-        if not all(constant is not None or not name for constant, name in zip(known, node.inputs, strict=True)):
-            left.append(node)
-            continue
+        known = [constants.get(name, views.get(name)) for name in node.inputs]
         first = known[0] if known else None
-        if first is not None and node.op_type == "Identity":
-            constants[node.outputs[0]] = first
-        elif first is not None and first.trained and node.op_type in VIEWS:
+        complete = all(constant is not None or not name for constant, name in zip(known, node.inputs, strict=True))
+        turns = complete and first is not None and first.trained and node.op_type in VIEWS
+        if turns:
             left.append(node)
+            _run(node, opset, ChainMap(views, constants), trained)
+        elif not complete or not views.keys().isdisjoint(node.inputs):
+            left.append(node)
+        elif first is not None and node.op_type == "Identity":
+            constants[node.outputs[0]] = first
         else:
             _run(node, opset, constants, trained)
-    return left, constants
+    return left, constants, views
 
 
-def _run(node: Raw, opset: int, constants: dict[str, Constant], trained: set[str]) -> None:
+def _run(node: Raw, opset: int, constants: MutableMapping[str, Constant], trained: set[str]) -> None:
     settled = described(node, opset, constants, (True,) * len(node.outputs))
     operands = [operand_value(node, place, constants) for place in range(len(node.inputs))]
     try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,16 +17,30 @@ from .operations.shapes import NUMERIC
 from .steps import Call, Held, Network, Read
 
 MAKE_NUMBERS = frozenset({"Shape", "Size", "ConstantOfShape", "Range"})
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 STATISTICS: Mapping[str, tuple[int, ...]] = {"BatchNormalization": (3, 4)}
 
 
-def with_bias(nodes: Sequence[Raw], constants: Mapping[str, Constant], output: str) -> list[Raw]:
-    """Let each MatMul with a weight take in the addition of a bias that alone reads its product."""
+def with_bias(
+    nodes: Sequence[Raw], constants: dict[str, Constant], views: Mapping[str, Constant], output: str
+) -> list[Raw]:
+    """Let each product or convolution with a weight take in the addition of a bias that alone reads its value.
+
+    A bias holds one number a neuron, and becomes a parameter.
+
+    Args:
+        views: constants that nodes among these turn.
+    """
+    known = ChainMap(constants, dict(views))
     readers = Counter(name for node in nodes for name in node.inputs)
     products = {
         node.outputs[0]: node
         for node in nodes
-        if node.op_type == "MatMul" and len(_shape(constants, node.inputs[1])) == 2 and readers[node.outputs[0]] == 1
+        if node.op_type in PRODUCTS
+        and len(node.inputs) == 2
+        and node.inputs[1] in known
+        and readers[node.outputs[0]] == 1
+        and node.attributes.get("beta", 1) == 1
     }
     products.pop(output, None)
     joined: dict[int, Raw | None] = {}
@@ -33,14 +48,31 @@ def with_bias(nodes: Sequence[Raw], constants: Mapping[str, Constant], output: s
         if node.op_type != "Add":
             continue
         product, bias = node.inputs if node.inputs[0] in products else node.inputs[::-1]
-        if product not in products or bias not in constants or not constants[bias].trained:
-            continue
-        source = products[product]
-        if _shape(constants, bias) == _shape(constants, source.inputs[1])[1:]:
-            joined[source.index] = replace(source, inputs=(*source.inputs, bias), outputs=node.outputs)
-            joined[node.index] = None
+        if product in products and bias in known and _is_bias(products[product], known, bias):
+            source = products[product]
+            if bias in constants:
+                constants[bias] = replace(constants[bias], trained=True)
+            joined[source.index] = None
+            joined[node.index] = replace(source, inputs=(*source.inputs, bias), outputs=node.outputs)
     chosen = [joined.get(node.index, node) for node in nodes]
     return [node for node in chosen if node is not None]
+
+
+def _is_bias(product: Raw, constants: Mapping[str, Constant], name: str) -> bool:
+    """Whether a constant is [U], [1, U] or wider for a matrix product, [U, 1, ...] or wider for a convolution."""
+    value = constants[name].value
+    weight, bias = _shape(constants, product.inputs[1]), _shape(constants, name)
+    is_matrix = product.op_type in {"MatMul", "Gemm"}
+    behind = 0 if is_matrix else len(weight) - 2
+    if not isinstance(value, Tensor) or not value.is_floating_point() or behind < (0 if is_matrix else 1):
+        return False
+    if len(bias) <= behind or (is_matrix and len(weight) != 2) or (not is_matrix and len(bias) > len(weight)):
+        return False
+    if product.op_type == "Conv" or product.attributes.get("transB", 0):
+        neurons = weight[0]
+    else:
+        neurons = weight[1] * int(product.attributes.get("group", 1))
+    return bias[-1 - behind] == neurons == math.prod(bias)
 
 
 def _shape(constants: Mapping[str, Constant], name: str) -> tuple[int, ...]:

@@ -85,10 +85,10 @@ def import_graph(proto: onnx.ModelProto, file: str = "the ONNX file") -> Importe
     if not any(image.name in graph.node[index].input for index in ordered):
         raise ModelError(f"{file}: the output {output} does not depend on the input {image.name}", BROKEN)
     nodes, tensors = _raw(graph, ordered, opset, file)
-    left, constants = fold(nodes, tensors, opset)
+    left, constants, views = fold(nodes, tensors, opset)
     kind = image.type.tensor_type.elem_type
     network = Network(image.name, output, in_double=kind == onnx.TensorProto.DOUBLE)
-    Assembly(network, constants, opset, output).add(named(with_bias(left, constants, output)))
+    Assembly(network, constants, opset, output).add(named(with_bias(left, constants, views, output)))
     batch = settle_batch(network.eval(), shape[1:], shape[0], file)
     network.batch = None if batch.free else batch.size
     return Imported(

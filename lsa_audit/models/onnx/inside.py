@@ -71,7 +71,7 @@ def _values(network: Network, images: Tensor) -> tuple[dict[str, Tensor], dict[s
             for name in call.outputs:
                 value = values.get(name)
                 if name and isinstance(value, Tensor) and value.is_floating_point() and value.numel():
-                    found[name], names[name] = value.float(), network.layer_names[f"steps.{call.step}"]
+                    found[name], names[name] = value.detach().float(), network.layer_names[f"steps.{call.step}"]
             for name in call.finished:
                 values.pop(name, None)
     return found, names

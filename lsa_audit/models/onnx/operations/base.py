@@ -121,3 +121,10 @@ def axes_of(node: Node, given: list[int] | int | None) -> list[int] | None:
     if given is None:
         return node.integers("axes")
     return given if isinstance(given, list) else [given]
+
+
+def flat_bias(bias: Tensor | None, neurons: int) -> Tensor | None:
+    """A bias as [neurons]: itself where it is, so that it stays the layer's own tensor."""
+    if bias is None or tuple(bias.shape) == (neurons,):
+        return bias
+    return bias.reshape(-1).expand(neurons)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 from torch.nn import functional
 
-from .base import Node, Operation
+from .base import Node, Operation, flat_bias
 from .padding import before_and_after, is_symmetric, pad_dimensions
 
 CONVOLUTIONS: Mapping[int, Callable[..., Tensor]] = {
@@ -23,8 +23,9 @@ TRANSPOSED: Mapping[int, Callable[..., Tensor]] = {
 
 
 def conv(node: Node, images: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Conv: images [N, C, ...], weight [U, C / group, ...], bias [U]."""
+    """Conv: images [N, C, ...], weight [U, C / group, ...], bias of U."""
     rank = images.dim() - 2
+    bias = flat_bias(bias, weight.shape[0])
     stride = node.integers("strides") or [1] * rank
     dilation = node.integers("dilations") or [1] * rank
     pads = before_and_after(node, list(images.shape[2:]), list(weight.shape[2:]), stride, dilation)
@@ -35,8 +36,9 @@ def conv(node: Node, images: Tensor, weight: Tensor, bias: Tensor | None = None)
 
 
 def conv_transpose(node: Node, images: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """ConvTranspose: images [N, C, ...], weight [C, U / group, ...], bias [U]; what `pads` names is cut off."""
+    """ConvTranspose: images [N, C, ...], weight [C, U / group, ...], bias of U; what `pads` names is cut off."""
     rank = images.dim() - 2
+    bias = flat_bias(bias, weight.shape[1] * node.integer("group", 1))
     stride = node.integers("strides") or [1] * rank
     dilation = node.integers("dilations") or [1] * rank
     extra = node.integers("output_padding") or [0] * rank

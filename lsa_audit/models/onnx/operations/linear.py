@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .base import Node, Number, Operation
+from .base import Node, Number, Operation, flat_bias
 
 
 def gemm(node: Node, left: Tensor, right: Tensor, bias: Tensor | Number | None = None) -> Tensor:
@@ -19,10 +19,13 @@ def gemm(node: Node, left: Tensor, right: Tensor, bias: Tensor | Number | None =
     weight = weight if alpha == 1 else weight * alpha
     if bias is None:
         return functional.linear(left, weight)
-    bias = bias if beta == 1 else bias * beta
-    if isinstance(bias, Tensor) and bias.dim() == 1 and len(bias) == len(weight):
-        return functional.linear(left, weight, bias)
-    return functional.linear(left, weight) + bias
+    if isinstance(bias, Tensor):
+        bias = bias if beta == 1 else bias * beta
+        shape = (1,) * (2 - bias.dim()) + tuple(bias.shape)
+        if shape[0] > 1:
+            return functional.linear(left, weight) + bias
+        return functional.linear(left, weight, flat_bias(bias, len(weight)))
+    return functional.linear(left, weight, weight.new_full((len(weight),), bias * beta))
 
 
 def matmul(node: Node, left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -31,8 +34,8 @@ def matmul(node: Node, left: Tensor, right: Tensor, bias: Tensor | None = None) 
     `bias` is the operand of the addition that alone reads the product: the exporters write a linear layer on sequences
     in these two nodes.
     """
-    if 1 in node.constants and right.dim() == 2:
-        return functional.linear(left, right.t(), bias)
+    if 1 in node.constants and right.dim() == 2 and (bias is None or bias.dim() <= left.dim()):
+        return functional.linear(left, right.t(), flat_bias(bias, right.shape[1]))
     product = torch.matmul(left, right)
     return product if bias is None else product + bias
 
