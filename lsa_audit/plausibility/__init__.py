@@ -14,6 +14,7 @@ from ..records import AttackResult, LabelInfo
 from ..records.plausibility import Plausibility
 from ..stages import Scene
 from ..statistics import estimate
+from ..units import DARK
 from .candidates import candidates
 from .orders import other_orders
 from .trial import IMAGES, Trial, held
@@ -25,7 +26,7 @@ SHARE = 0.05
 SUSPICIOUS = 0.75
 """Clean accuracy, at the upper end of its interval, below which the short scan of a few images is no excuse."""
 FLOOR, FLOOR_IMAGES = 400, 6
-"""Passes that a suspicious accuracy allows whatever the share: in all, and for each image of the scan."""
+"""Passes that a suspicious accuracy, or very dark images, allow whatever the share: in all, and for each image."""
 ROOM = 0.05
 """Share of wrong images below which no alternative could gain what the finding asks for."""
 
@@ -54,7 +55,8 @@ def examine(scene: Scene, labels: LabelInfo, predictions: Tensor, passes: int) -
     if labels.source == "self":
         return None
     right, count = int(scene.right.sum()), len(scene.right)
-    suspicious = estimate(right, count).high < SUSPICIOUS
+    largest = scene.dataset.largest_pixel
+    suspicious = estimate(right, count).high < SUSPICIOUS or largest <= DARK
     allowed = max(int(SHARE * passes), min(FLOOR, FLOOR_IMAGES * count) if suspicious else 0)
     if RANDOM_NOTE in scene.model.notes:
         return Plausibility(passes=0, allowed=allowed, note="the weights are random")
@@ -63,7 +65,7 @@ def examine(scene: Scene, labels: LabelInfo, predictions: Tensor, passes: int) -
     trial = Trial(scene, allowed)
     orders = other_orders(scene, predictions)
     sample = trial.images(trial.chosen)
-    possible = candidates(scene.model, sample, scene.dataset.largest_pixel, suspicious=suspicious)
+    possible = candidates(scene.model, sample, largest, suspicious=suspicious)
     tried = trial.run(possible, also=len(orders))
     tried += [held(candidate, scene.right, right_then, trial.tests) for candidate, right_then in orders]
     return Plausibility(alternatives=tuple(tried), passes=trial.passes, allowed=allowed, note=trial.note)

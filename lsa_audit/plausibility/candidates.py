@@ -37,7 +37,7 @@ class Candidate:
         values: mean and standard deviation, where they change.
         attributes: of `PixelModel`, that change.
         pixels: what happens to the images before, [N, ...] to the same shape; None for data as they are.
-        own: made of the images themselves.
+        rare: two changes, or figures that are made of the images themselves.
     """
 
     reading: Reading
@@ -46,7 +46,7 @@ class Candidate:
     values: Values | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     pixels: Pixels | None = None
-    own: bool = False
+    rare: bool = False
 
 
 def candidates(model: Model, images: Tensor, largest: float, *, suspicious: bool) -> list[Candidate]:
@@ -74,7 +74,7 @@ def candidates(model: Model, images: Tensor, largest: float, *, suspicious: bool
         found.append(Candidate("channel order", "channels as BGR", "--channel-order bgr", attributes=turned))
     if unstated:
         found.append(_normalised("pixels in 0..255", FULL, "--mean 0 --std 1/255"))
-        found.append(_normalised("the images' own mean and standard deviation", _own(images), own=True))
+        found.append(_normalised("the images' own mean and standard deviation", _own(images), rare=True))
     if unstated and channels_unstated:
         caffe = "--mean 103.939/255,116.779/255,123.68/255 --std 1/255"
         for what, values, options in (
@@ -84,7 +84,7 @@ def candidates(model: Model, images: Tensor, largest: float, *, suspicious: bool
             ("in [-1, 1]", CENTRED, _options(CENTRED)),
         ):
             change, said = f"channels as BGR {what}", f"--channel-order bgr {options}"
-            found.append(Candidate("channel order", change, said, values, turned))
+            found.append(Candidate("channel order", change, said, values, turned, rare=True))
     if three and wanted.layout == "nchw" and wanted.network_shape is None and "layout" not in model.provenance:
         found.append(Candidate("layout", "images laid out as NHWC", "--layout nhwc", attributes={"layout": "nhwc"}))
     return found + (_damaged(images, colour=colour) if suspicious else [])
@@ -128,8 +128,8 @@ def _damaged(images: Tensor, *, colour: bool) -> list[Candidate]:
     return found
 
 
-def _normalised(change: str, values: Values, options: str | None = None, *, own: bool = False) -> Candidate:
-    return Candidate("normalisation", change, options or _options(values), values, own=own)
+def _normalised(change: str, values: Values, options: str | None = None, *, rare: bool = False) -> Candidate:
+    return Candidate("normalisation", change, options or _options(values), values, rare=rare)
 
 
 def _options(values: Values) -> str:

@@ -22,9 +22,11 @@ LEAST_LOOKED_AT, MOST_LOOKED_AT = 2, 8
 """Images of the first look."""
 BEST, WIDER = 4, 3
 """So many of the first look get a second one, which makes it so many times as wide."""
-OWN_HANDICAP = 1.5
-"""Images; figures in common use go before the images' own where these have hardly more right."""
-NEARLY = 2
+ENOUGH = 100
+"""Images that tell well enough, so that a second one is tested rather than the first on more."""
+HANDICAP = 1.5
+"""Images; one change in common use goes before two, or the images' own figures, that have hardly more right."""
+NEARLY = 4
 """Images that an alternative may have fewer in the last look and still be the better one."""
 
 
@@ -43,13 +45,13 @@ class _Lane:
 
     def score(self, now: Tensor) -> float:
         """How many of these images would be right, had they as large a part of right ones as all; `now` is of all."""
-        shares = []
+        whole = share = 0.0
         for part in (True, False):
             inside = self.right[now[self.seen] == part]
-            weight = float((now == part).float().mean()) if len(inside) else 0.0
-            shares.append((weight, weight * float(inside.float().mean()) if len(inside) else 0.0))
-        weight, share = (sum(part) for part in zip(*shares, strict=True))
-        return len(self.seen) * share / max(weight, 1e-9) - OWN_HANDICAP * self.candidate.own
+            if len(inside):
+                weight = float((now == part).float().mean())
+                whole, share = whole + weight, share + weight * float(inside.float().mean())
+        return len(self.seen) * share / max(whole, 1e-9) - HANDICAP * self.candidate.rare
 
     def extend(self, seen: Tensor, right: Tensor | None) -> None:
         if right is not None:
@@ -101,8 +103,9 @@ class Trial:
         few = candidates[: max(FEWEST, self.allowed // PASSES_FOR_ONE)]
         look = min(MOST_LOOKED_AT, max(LEAST_LOOKED_AT, self.allowed // (3 * len(few))))
         wide = WIDER * look if len(few) > BEST else look
+        left = self.allowed - len(few) * look - BEST * (wide - look)
         # Those that go on need no second pass for the images that they were looked at on.
-        count = min(len(self.chosen), self.allowed - len(few) * look - BEST * (wide - look) + wide)
+        count = min(len(self.chosen), wide + (left // 2 if left >= 2 * ENOUGH else left))
         if count < LEAST_IMAGES:
             self.tests = max(1, also)
             self.note = f"the scan makes too few passes: {self.allowed} are allowed for {len(candidates)} alternatives"

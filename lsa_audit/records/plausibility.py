@@ -34,7 +34,7 @@ class Alternative(Record):
     @property
     def gain(self) -> float:
         """Share of the images, above 0 where the change makes more of them right."""
-        return self.after.value - self.before.value
+        return (self.after.count - self.before.count) / self.after.total if self.after.total else 0.0
 
     @property
     def clear(self) -> bool:

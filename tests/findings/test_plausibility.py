@@ -74,7 +74,9 @@ def test_a_gain_that_may_be_chance_is_a_note(before, after, p_value, expected):
 
 def test_what_may_be_chance_is_named_with_both_figures():
     (finding,) = found("plausibility", tried(alternative(40, 60, 0.04, reading="pixel range", change="c", options="")))
-    assert finding.message.startswith("With c clean accuracy would be 30.0 % instead of 20.0 % on 200 images, which may")
+    assert finding.message.startswith(
+        "With c clean accuracy would be 30.0 % instead of 20.0 % on 200 images, which may"
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,8 @@ def test_what_may_be_chance_is_named_with_both_figures():
     ],
 )
 def test_too_few_images_to_tell_are_said_where_the_accuracy_is_low(right, total, tested, note, expected):
-    entry = alternative(8, 8, 1.0, before=estimate(8, tested), after=estimate(8, tested))
+    seen = estimate(8, tested)
+    entry = alternative(8, 8, 1.0).model_copy(update={"before": seen, "after": seen})
     trial = Plausibility(alternatives=(entry,), passes=40, allowed=40, note=note)
     assert levels("plausibility", record(plausibility=trial, clean=estimate(right, total))) == expected
 
