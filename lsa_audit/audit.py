@@ -128,8 +128,8 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
         if model.conversion is not None and not model.differentiable:
             planned, attack_skips = without_gradients(planned, model.conversion.opaque)
         say_outputs(model, progress)
-        _say_pixels(dataset, progress)
         label_info = choose_labels(dataset, model.settled[1], profile.labels)
+        _say_pixels(dataset, progress)
         with preserved(model.module), on_device(model.module, place.device):
             clock.enter("walk")
             progress.stage("walk", 0)

@@ -1,109 +1,40 @@
-"""The trial of other readings: what it finds, recomputed by plain torch, what it costs, and that it leaves no trace."""
+"""The trial of other readings: what it finds, recomputed by plain torch, and that it leaves no trace."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 from pathlib import Path
 
 import numpy
 import pytest
 import torch
-from scipy.stats import binomtest
 from torch import nn
 
 import lsa_audit
-from lsa_audit.data import from_arrays
-from lsa_audit.data.base import ClassOrder, InputSpec
-from lsa_audit.findings.plausibility import find
+from lsa_audit.data.base import ClassOrder
 from lsa_audit.models import fit, from_module
 from lsa_audit.models.assembly import RANDOM_NOTE
-from lsa_audit.plausibility import FLOOR, FLOOR_IMAGES, IMAGES, SHARE, examine
-from lsa_audit.plausibility.trial import BEST, ENOUGH, WIDER
-from lsa_audit.records import Alternative, LabelInfo, Plausibility
-from lsa_audit.stages import Scene
+from lsa_audit.plausibility import FLOOR, IMAGES, SHARE
+from lsa_audit.records import LabelInfo
 
-from .report.builders import build
+from .readings import (
+    ALL_STATED,
+    CLASSES,
+    COUNT,
+    IMAGENET,
+    SIZE,
+    WANTED,
+    Nearest,
+    bright,
+    data,
+    on_imagenet,
+    orders,
+    patterned,
+    told,
+    trial,
+)
 
 QUICK = {"epsilon": [0.001], "noises": [], "neurons": "none", "probes": [], "layers": "none", "threads": 1}
-IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-CLASSES, SIZE, COUNT = 4, 6, 240
-ENOUGH = 10**6
-DATASET = LabelInfo(source="dataset", reason="r")
-ALL_STATED = {"mean": (0.0,), "std": (1.0,), "channel_order": "rgb", "layout": "nchw"}
-
-
-class Nearest(nn.Module):
-    """The class whose picture is nearest; pictures and images are as the network wants them."""
-
-    def __init__(self, pictures: torch.Tensor) -> None:
-        super().__init__()
-        flat = pictures.flatten(1)
-        self.linear = nn.Linear(flat.shape[1], len(flat))
-        with torch.no_grad():
-            self.linear.weight.copy_(flat)
-            self.linear.bias.copy_(-(flat**2).sum(1) / 2)
-        self.seen = 0
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.seen += len(images)
-        return self.linear(images.flatten(1))
-
-
-def bright() -> torch.Tensor:
-    """[4, 3, 6, 6]: the classes differ in brightness."""
-    generator = torch.Generator().manual_seed(5)
-    base = torch.linspace(0.2, 0.8, CLASSES)[:, None, None, None]
-    return base + 0.2 * (torch.rand(CLASSES, 3, SIZE, SIZE, generator=generator) - 0.5)
-
-
-def patterned() -> torch.Tensor:
-    """[4, 3, 6, 6]: the classes differ in colours and places alone; each second one is the one before as BGR."""
-    first = torch.rand(CLASSES // 2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(7))
-    return torch.stack([first, first.flip(1)], dim=1).flatten(0, 1)
-
-
-def data(pictures: torch.Tensor, count: int = COUNT) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(6)
-    labels = torch.arange(count) % CLASSES
-    noise = 0.05 * torch.randn(count, 3, SIZE, SIZE, generator=generator)
-    return (pictures[labels] + noise).clamp(0, 1), labels
-
-
-def normalised(images: torch.Tensor, mean: list[float], std: list[float]) -> torch.Tensor:
-    return (images - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
-
-
-def on_imagenet(images: torch.Tensor) -> torch.Tensor:
-    return normalised(images, *IMAGENET)
-
-
-def trial(network, images, labels, passes=ENOUGH, source=DATASET, order=None, notes=(), **wanted):
-    """What the trial says of a network, without the scan around it."""
-    model = fit(from_module(network.eval(), **wanted), images[:2])
-    dataset = from_arrays(images, labels, InputSpec())
-    dataset = dataset if order is None else dataclasses.replace(dataset, class_order=order)
-    model = dataclasses.replace(model, notes=notes) if notes else model
-    with torch.no_grad():
-        predictions = model.module(images).argmax(1)
-    scene = Scene(model, dataset, labels, torch.device("cpu"), 64, predictions == labels)
-    return examine(scene, source, predictions, passes)
-
-
-def orders(found: Plausibility) -> list[Alternative]:
-    return [entry for entry in found.alternatives if entry.reading == "class order"]
-
-
-def told(found: Plausibility | None) -> list[str]:
-    return [finding.message for finding in find(build(plausibility=found))]
-
-
-WANTED = {
-    "--mean .485,.456,.406 --std .229,.224,.225": (bright, on_imagenet),
-    "--mean 0 --std 1/255": (bright, lambda images: images * 255),
-    "--channel-order bgr": (patterned, lambda images: images.flip(1)),
-    "--layout nhwc": (patterned, lambda images: images.permute(0, 2, 3, 1)),
-}
 
 
 @pytest.mark.parametrize("options", WANTED)
@@ -205,88 +136,6 @@ def test_a_network_that_knows_nothing_gets_no_advice():
         network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 16), nn.Tanh(), nn.Linear(16, CLASSES))
         assert told(trial(network, images, labels)) == []
         assert told(trial(network, images, labels, passes=2000)) == []
-
-
-@pytest.mark.parametrize("passes", [0, 100, 300, 600, 1200, 2400, 9600, 27_999, 28_000, ENOUGH])
-def test_it_costs_at_most_one_pass_in_twenty_and_200_images(passes):
-    """Four of five images are right, so that the floor for a low accuracy does not count."""
-    images, labels = data(bright())
-    labels[::5] = (labels[::5] + 1) % CLASSES
-    network = Nearest(bright())
-    found = trial(network, images, labels, passes)
-    sent = network.seen - COUNT - 2
-    assert sent == found.passes <= found.allowed == int(SHARE * passes)
-    assert all(entry.after.total <= IMAGES for entry in found.alternatives if entry.reading != "class order")
-    assert bool(found.note) == (passes < 2400)
-    assert told(found) == []
-
-
-@pytest.mark.parametrize("count", [8, 16, 48, 100, COUNT])
-@pytest.mark.parametrize("options", ["--mean .485,.456,.406 --std .229,.224,.225", "--channel-order bgr"])
-def test_a_low_accuracy_allows_more_than_a_short_scan_would(options, count):
-    pictures, prepare = WANTED[options]
-    images, labels = data(pictures(), count)
-    network = Nearest(prepare(pictures()))
-    found = trial(network, images, labels, passes=count)
-    assert network.seen - count - 2 == found.passes <= found.allowed == min(FLOOR, FLOOR_IMAGES * count)
-    (message,) = told(found)
-    assert message.startswith(f"With {options} clean accuracy would be 100.0 % instead of ")
-    assert ("may be chance" in message) == (count == 8)
-
-
-def test_a_look_chooses_and_what_is_tested_is_seen_on_all_images():
-    images, labels = data(bright())
-    network = Nearest(on_imagenet(bright()))
-    found = trial(network, images, labels, passes=10)
-    assert len({entry.change for entry in found.alternatives}) == len(found.alternatives) >= 12
-    looked = [entry for entry in found.alternatives if entry.p_value is None]
-    best = found.inputs[0]
-    assert best.options == "--mean .485,.456,.406 --std .229,.224,.225"
-    assert ENOUGH <= best.after.total < IMAGES
-    first, wide = min(entry.after.total for entry in looked), max(entry.after.total for entry in looked)
-    assert (wide, sum(entry.after.total == wide for entry in looked)) == (
-        WIDER * first,
-        BEST - len(found.inputs),
-    )
-    places = torch.randperm(COUNT, generator=torch.Generator().manual_seed(0))[: best.after.total]
-    with torch.no_grad():
-        now, then = (network(given[places]).argmax(1) == labels[places] for given in (images, on_imagenet(images)))
-    assert (best.before.count, best.after.count) == (int(now.sum()), int(then.sum()))
-    gained, lost = int((then & ~now).sum()), int((now & ~then).sum())
-    tests = len(found.alternatives)
-    assert best.p_value == pytest.approx(min(1.0, tests * binomtest(gained, gained + lost).pvalue))
-
-
-SAVED_WRONGLY = {
-    "the pixels stretched to [0, 1]": lambda images: (images * 15).floor() / 255,
-    "inverted pixels, 1 - x": lambda images: 1 - images,
-    "rows and columns of the images swapped": lambda images: images.transpose(2, 3),
-    "the images' numbers read as one channel after the other": lambda images: images.reshape(-1, SIZE, SIZE, 3).permute(
-        0, 3, 1, 2
-    ),
-    "the images' numbers read as one pixel after the other": lambda images: images.permute(0, 2, 3, 1).reshape(
-        images.shape
-    ),
-}
-
-
-@pytest.mark.parametrize("change", SAVED_WRONGLY)
-def test_images_that_were_saved_wrongly_are_found_in_a_short_scan(change):
-    pictures = torch.rand(CLASSES, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(7))
-    images, labels = data(pictures, 60)
-    network = Nearest(pictures)
-    found = trial(network, SAVED_WRONGLY[change](images).contiguous(), labels, passes=10, **ALL_STATED)
-    (message,) = told(found)
-    assert message.startswith(f"With {change} clean accuracy would be 100.0 % instead of ")
-
-
-def test_both_a_normalisation_and_bgr_are_found():
-    images, labels = data(patterned(), 100)
-    network = Nearest(patterned().flip(1) * 255)
-    (message,) = told(trial(network, images, labels, passes=10))
-    assert message.startswith(
-        "With --channel-order bgr --mean 103.939/255,116.779/255,123.68/255 --std 1/255 clean acc"
-    )
 
 
 def test_a_network_that_refuses_other_inputs_is_no_error():

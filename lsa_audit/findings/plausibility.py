@@ -15,8 +15,10 @@ LOW = 0.6
 """Clean accuracy, at the upper end of its interval, below which a trial on few images is worth a line."""
 FEW = 32
 """Images with which a trial can tell."""
-HINT, HINT_SIGNIFICANCE = 0.1, 1.0
-"""Gain that is worth a line although it may be chance; the corrected p-value of nothing at all is 1."""
+HINT = 0.1
+"""Gain that is worth a line although it may be chance."""
+HINT_SIGNIFICANCE, HINT_SIGNIFICANCE_OF_FEW = 1.0, 0.1
+"""The corrected p-value from which on it is not; with fewer than `FEW` images."""
 
 __all__ = ["FEW", "GAIN", "HINT", "LOW", "SIGNIFICANCE", "find"]
 
@@ -48,7 +50,7 @@ def _fits_by_chance(entry: Alternative, left_wrong: float) -> bool:
 def _unsure(record: AuditRecord, trial: Plausibility) -> str:
     """Why the trial could not tell; empty where it could, or where the accuracy raises no question."""
     best = max(trial.inputs, key=lambda entry: entry.gain, default=None)
-    if best is not None and best.gain >= HINT and (best.p_value or 0) < HINT_SIGNIFICANCE:
+    if best is not None and _may_be_one(best):
         seen = f"{_figures(best)} on {quantity(best.after.total, 'image')}"
         what = f"With {_named(best)[0]} clean accuracy would be {seen}, which may be chance."
     elif _few(record, trial):
@@ -57,6 +59,11 @@ def _unsure(record: AuditRecord, trial: Plausibility) -> str:
     else:
         return ""
     return f"{what} Scan more images, or state --mean, --std and --channel-order as in training."
+
+
+def _may_be_one(entry: Alternative) -> bool:
+    limit = HINT_SIGNIFICANCE if entry.after.total >= FEW else HINT_SIGNIFICANCE_OF_FEW
+    return entry.gain >= HINT and entry.p_value is not None and entry.p_value < limit
 
 
 def _few(record: AuditRecord, trial: Plausibility) -> bool:

@@ -123,12 +123,14 @@ class Trial:
         """
         now = self.scene.right[places]
         lanes = self._looked(few, places, now, looks)
-        scores = {id(lane): lane.score(now) for lane in lanes}
-        ranked = sorted(lanes, key=lambda lane: (-len(lane.seen), -scores[id(lane)]))
+        widest = max((len(lane.seen) for lane in lanes), default=0)
+        # Those of the wider look go first.
+        rows = [(len(lane.seen), lane.score(now), lane) for lane in lanes]
+        ranked = sorted(rows, key=lambda row: (-row[0], -row[1]))
         tested: dict[str, Alternative] = {}
-        for lane in ranked:
+        for width, score, lane in ranked:
             others = _unseen(lane, places)
-            behind = scores[id(lane)] < scores[id(ranked[0])] - NEARLY or len(lane.seen) < len(ranked[0].seen)
+            behind = width < widest or score < ranked[0][1] - NEARLY
             if self.passes + len(others) > self.allowed or (behind and any(one.clear for one in tested.values())):
                 break
             lane.extend(others, self._right(lane.candidate, places[others]))
