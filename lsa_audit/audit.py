@@ -43,7 +43,7 @@ from .records import AuditRecord, Estimate, GraphInfo, LabelInfo, Perturbation, 
 from .runtime import batch_size_on, choose_threads, runtime
 from .stages import Scene, attack_and_measure, make_bench, on_device, predict
 from .statistics import Floats, estimate
-from .units import format_percent
+from .units import format_dark, format_percent
 from .verdicts import Verdicts, sweeps
 
 Evidence = dict[str, NDArray[Any]]
@@ -128,8 +128,8 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
         if model.conversion is not None and not model.differentiable:
             planned, attack_skips = without_gradients(planned, model.conversion.opaque)
         say_outputs(model, progress)
-        _say_enlarged(dataset, progress)
         label_info = choose_labels(dataset, model.settled[1], profile.labels)
+        _say_pixels(dataset, progress)
         with preserved(model.module), on_device(model.module, place.device):
             clock.enter("walk")
             progress.stage("walk", 0)
@@ -291,7 +291,9 @@ def _clean_message(labels: LabelInfo, clean: Estimate) -> str:
     return f"clean accuracy {format_percent(clean.value)} ({clean.count} of {clean.total})"
 
 
-def _say_enlarged(dataset: Dataset, progress: Progress) -> None:
+def _say_pixels(dataset: Dataset, progress: Progress) -> None:
+    if dark := format_dark(dataset.largest_pixel):
+        progress.message(dark)
     for step in dataset.transforms:
         if step.startswith(ENLARGED):
             progress.message(f"the images were {step}")

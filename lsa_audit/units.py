@@ -9,6 +9,8 @@ from .errors import UsageError
 
 PIXEL_LEVELS = 255
 MINUS = "\N{MINUS SIGN}"
+DARK = 64 / PIXEL_LEVELS
+"""Largest pixel value of a set of images that looks as if white was lost."""
 
 
 def parse_epsilon(text: str | float | int, norm: str = "linf") -> float:
@@ -53,6 +55,22 @@ def format_epsilon(epsilon: float) -> str:
     ):
         return f"{nearest:g}/{PIXEL_LEVELS}"
     return short
+
+
+def format_dark(largest: float) -> str | None:
+    """What the largest pixel value of all images says of their range, as a clause; None for values that are usual.
+
+    >>> format_dark(15 / 255), format_dark(0.5), format_dark(0.02)
+    ('the largest pixel value is 15 of 255: are these 4-bit images?', None, 'the largest pixel value is 0.02 of 1')
+    """
+    if largest > DARK:
+        return None
+    levels = round(largest * PIXEL_LEVELS)
+    if not math.isclose(largest * PIXEL_LEVELS, levels, abs_tol=1e-4):
+        return f"the largest pixel value is {largest:.3g} of 1"
+    said = f"the largest pixel value is {levels} of {PIXEL_LEVELS}"
+    bits = (levels + 1).bit_length() - 1 if (levels + 1).bit_count() == 1 else levels.bit_length() - 1
+    return f"{said}: are these {bits}-bit images?" if levels > 1 and levels in (2**bits - 1, 2**bits) else said
 
 
 def format_percent(fraction: float, digits: int = 1) -> str:

@@ -1,9 +1,8 @@
-"""The trial of other readings: what it finds, recomputed by plain torch, what it costs, and that it leaves no trace."""
+"""The trial of other readings: what it finds, recomputed by plain torch, and that it leaves no trace."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 from pathlib import Path
 
 import numpy
@@ -12,92 +11,30 @@ import torch
 from torch import nn
 
 import lsa_audit
-from lsa_audit.data import from_arrays
-from lsa_audit.data.base import ClassOrder, InputSpec
-from lsa_audit.findings.plausibility import find
+from lsa_audit.data.base import ClassOrder
 from lsa_audit.models import fit, from_module
 from lsa_audit.models.assembly import RANDOM_NOTE
-from lsa_audit.plausibility import IMAGES, SHARE, examine
-from lsa_audit.records import LabelInfo, Plausibility
-from lsa_audit.stages import Scene
+from lsa_audit.plausibility import FLOOR, IMAGES, SHARE
+from lsa_audit.records import LabelInfo
 
-from .report.builders import build
+from .readings import (
+    ALL_STATED,
+    CLASSES,
+    COUNT,
+    IMAGENET,
+    SIZE,
+    WANTED,
+    Nearest,
+    bright,
+    data,
+    on_imagenet,
+    orders,
+    patterned,
+    told,
+    trial,
+)
 
 QUICK = {"epsilon": [0.001], "noises": [], "neurons": "none", "probes": [], "layers": "none", "threads": 1}
-IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-CLASSES, SIZE, COUNT = 4, 6, 240
-ENOUGH = 10**6
-DATASET = LabelInfo(source="dataset", reason="r")
-ALL_STATED = {"mean": (0.0,), "std": (1.0,), "channel_order": "rgb", "layout": "nchw"}
-
-
-class Nearest(nn.Module):
-    """The class whose picture is nearest; pictures and images are as the network wants them."""
-
-    def __init__(self, pictures: torch.Tensor) -> None:
-        super().__init__()
-        flat = pictures.flatten(1)
-        self.linear = nn.Linear(flat.shape[1], len(flat))
-        with torch.no_grad():
-            self.linear.weight.copy_(flat)
-            self.linear.bias.copy_(-(flat**2).sum(1) / 2)
-        self.seen = 0
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.seen += len(images)
-        return self.linear(images.flatten(1))
-
-
-def bright() -> torch.Tensor:
-    """[4, 3, 6, 6]: the classes differ in brightness."""
-    generator = torch.Generator().manual_seed(5)
-    base = torch.linspace(0.2, 0.8, CLASSES)[:, None, None, None]
-    return base + 0.2 * (torch.rand(CLASSES, 3, SIZE, SIZE, generator=generator) - 0.5)
-
-
-def patterned() -> torch.Tensor:
-    """[4, 3, 6, 6]: the classes differ in colours and places alone; each second one is the one before as BGR."""
-    first = torch.rand(CLASSES // 2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(7))
-    return torch.stack([first, first.flip(1)], dim=1).flatten(0, 1)
-
-
-def data(pictures: torch.Tensor, count: int = COUNT) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(6)
-    labels = torch.arange(count) % CLASSES
-    noise = 0.05 * torch.randn(count, 3, SIZE, SIZE, generator=generator)
-    return (pictures[labels] + noise).clamp(0, 1), labels
-
-
-def normalised(images: torch.Tensor, mean: list[float], std: list[float]) -> torch.Tensor:
-    return (images - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
-
-
-def on_imagenet(images: torch.Tensor) -> torch.Tensor:
-    return normalised(images, *IMAGENET)
-
-
-def trial(network, images, labels, passes=ENOUGH, source=DATASET, order=None, notes=(), **wanted):
-    """What the trial says of a network, without the scan around it."""
-    model = fit(from_module(network.eval(), **wanted), images[:2])
-    dataset = from_arrays(images, labels, InputSpec())
-    dataset = dataset if order is None else dataclasses.replace(dataset, class_order=order)
-    model = dataclasses.replace(model, notes=notes) if notes else model
-    with torch.no_grad():
-        predictions = model.module(images).argmax(1)
-    scene = Scene(model, dataset, labels, torch.device("cpu"), 64, predictions == labels)
-    return examine(scene, source, predictions, passes)
-
-
-def told(found: Plausibility | None) -> list[str]:
-    return [finding.message for finding in find(build(plausibility=found))]
-
-
-WANTED = {
-    "--mean .485,.456,.406 --std .229,.224,.225": (bright, on_imagenet),
-    "--mean 0 --std 1/255": (bright, lambda images: images * 255),
-    "--channel-order bgr": (patterned, lambda images: images.flip(1)),
-    "--layout nhwc": (patterned, lambda images: images.permute(0, 2, 3, 1)),
-}
 
 
 @pytest.mark.parametrize("options", WANTED)
@@ -118,7 +55,7 @@ def test_what_the_network_wants_is_suggested_with_its_figures(options):
 
 
 @pytest.mark.parametrize("shift", [[1, 2, 3, 0], [2, 0, 3, 1]])
-def test_another_order_of_the_classes_is_found_without_a_pass(shift):
+def test_another_order_of_the_classes_is_found(shift):
     images, labels = data(patterned())
     network = Nearest(patterned()[torch.tensor(shift).argsort()])
     found = trial(network, images, labels, **ALL_STATED)
@@ -127,9 +64,8 @@ def test_another_order_of_the_classes_is_found_without_a_pass(shift):
     assert message.startswith(
         f"With another order of the classes ({named} ...) clean accuracy would be 100.0 % instead"
     )
-    assert found.passes == 0
     stated = ClassOrder("file", "labels by the order of names.txt", stated=True)
-    assert told(trial(network, images, labels, order=stated, **ALL_STATED)) == []
+    assert orders(trial(network, images, labels, order=stated, **ALL_STATED)) == []
 
 
 def test_labels_that_are_shifted_are_named_as_such():
@@ -139,12 +75,21 @@ def test_labels_that_are_shifted_are_named_as_such():
     assert message.startswith("With --label-offset 1 clean accuracy would be 100.0 % instead of 0")
 
 
+def test_labels_that_are_shifted_are_found_with_one_image_of_each_class():
+    """There is nothing to learn an order from."""
+    generator = torch.Generator().manual_seed(1)
+    images, labels = torch.rand(40, 3, SIZE, SIZE, generator=generator), torch.arange(40)
+    network = Nearest(torch.cat([images, torch.full((1, 3, SIZE, SIZE), 9.0)]))
+    (message,) = told(trial(network, images, labels + 1, **ALL_STATED))
+    assert message.startswith("With --label-offset -1 clean accuracy would be 100.0 % instead of 0")
+
+
 def test_the_order_is_held_against_images_that_did_not_teach_it():
     """With one image of each class any order fits, and says nothing."""
     generator = torch.Generator().manual_seed(1)
     images, labels = torch.rand(60, 3, SIZE, SIZE, generator=generator), torch.arange(60)
     network = Nearest(images[torch.randperm(60, generator=generator)])
-    (order,) = trial(network, images, labels, **ALL_STATED).alternatives
+    (order,) = orders(trial(network, images, labels, **ALL_STATED))
     assert order.after.count <= order.before.count
 
 
@@ -153,7 +98,7 @@ def test_a_label_that_only_one_half_has_is_no_error():
     shifted = Nearest(patterned()[torch.tensor([1, 2, 3, 0]).argsort()])
     named = labels.clone()
     named[0] = 7
-    (order,) = trial(shifted, images, named, **ALL_STATED).alternatives
+    (order,) = orders(trial(shifted, images, named, **ALL_STATED))
     assert (order.before.count, order.after.count) == (0, len(labels) - 1)
 
 
@@ -163,7 +108,12 @@ def test_what_is_stated_is_not_tried():
     some = trial(network, images, labels, mean=(0.0,), std=(1.0,))
     assert {entry.reading for entry in some.alternatives} >= {"channel order", "layout"}
     assert "normalisation" not in {entry.reading for entry in some.alternatives}
-    none = trial(network, images, labels, **ALL_STATED)
+    # Images may have been saved wrongly whatever is stated, which a low accuracy alone is reason to ask.
+    saved = {"pixel range", "pixel order", "class order"}
+    assert {entry.reading for entry in trial(network, images, labels, **ALL_STATED).alternatives} <= saved
+    fits = labels.clone()
+    fits[::5] = (fits[::5] + 1) % CLASSES
+    none = trial(Nearest(bright()), images, fits, **ALL_STATED)
     assert {entry.reading for entry in none.alternatives} <= {"class order"}
     assert (none.passes, none.note) == (0, "all of it is stated")
 
@@ -186,30 +136,6 @@ def test_a_network_that_knows_nothing_gets_no_advice():
         network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 16), nn.Tanh(), nn.Linear(16, CLASSES))
         assert told(trial(network, images, labels)) == []
         assert told(trial(network, images, labels, passes=2000)) == []
-
-
-@pytest.mark.parametrize("passes", [0, 100, 300, 600, 1200, 2400, 9600, 27_999, 28_000, ENOUGH])
-def test_it_costs_at_most_one_pass_in_twenty_and_200_images(passes):
-    images, labels = data(bright())
-    network = Nearest(on_imagenet(bright()))
-    found = trial(network, images, labels, passes)
-    sent = network.seen - COUNT - 2
-    assert sent == found.passes <= found.allowed == int(SHARE * passes)
-    assert all(entry.after.total <= IMAGES for entry in found.alternatives if entry.reading != "class order")
-    assert bool(found.note) == (passes < 1200)
-    best = "--mean .485,.456,.406 --std .229,.224,.225"
-    assert [message[: len(best) + 5] for message in told(found)] == [f"With {best}"] * (passes >= 600)
-
-
-def test_a_short_scan_looks_first_and_decides_on_other_images():
-    images, labels = data(bright())
-    found = trial(Nearest(on_imagenet(bright())), images, labels, passes=2400)
-    decided = [entry for entry in found.alternatives if entry.p_value is not None and entry.reading != "class order"]
-    looked = [entry for entry in found.alternatives if entry.p_value is None]
-    assert [entry.options for entry in decided] == ["--mean .485,.456,.406 --std .229,.224,.225"]
-    assert all(entry.before.count == 0 for entry in looked)
-    assert len(looked) == 6
-    assert decided[0].after.total + 7 * looked[0].after.total == found.passes
 
 
 def test_a_network_that_refuses_other_inputs_is_no_error():
@@ -239,7 +165,7 @@ def test_a_scan_holds_it_and_leaves_no_trace():
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert not network._forward_hooks
     fed = sum(result.forwards + result.backwards for result in record.attacks) + 3 * COUNT
-    assert record.plausibility.passes <= record.plausibility.allowed <= SHARE * fed
+    assert record.plausibility.passes <= record.plausibility.allowed == max(int(SHARE * fed), FLOOR)
 
 
 def test_the_option_that_is_suggested_does_what_was_said():
@@ -264,12 +190,10 @@ def test_a_forgotten_normalisation_is_found(shared: Path):
     network = torch.jit.load(traced).eval()
     with torch.no_grad():
         now, then = (network(given).argmax(1) == labels for given in (images, on_imagenet(images)))
-    chosen, looked = record.plausibility.alternatives[:2]
-    places = torch.randperm(200, generator=torch.Generator().manual_seed(0))
-    wrong = places[~now[places]][: looked.after.total]
-    others = places[~torch.isin(places, wrong)][: chosen.after.total]
+    chosen = record.plausibility.alternatives[0]
+    places = torch.randperm(200, generator=torch.Generator().manual_seed(0))[: chosen.after.total]
     assert record.clean.count == int(now.sum())
-    assert (chosen.before.count, chosen.after.count) == (int(now[others].sum()), int(then[others].sum()))
+    assert (chosen.before.count, chosen.after.count) == (int(now[places].sum()), int(then[places].sum()))
     (message,) = told(record.plausibility)
     assert message.startswith("With --mean .485,.456,.406 --std .229,.224,.225 clean accuracy would be ")
     stated = {"mean": IMAGENET[0], "std": IMAGENET[1]}

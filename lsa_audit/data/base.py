@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..records import DataInfo
+from ..units import PIXEL_LEVELS
 
-PIXEL_LEVELS = 255
 HASH_CHUNK = 256
 DIGEST_BYTES = 8
 
@@ -144,6 +144,12 @@ class Dataset:
             return chosen.to(torch.float32).div_(PIXEL_LEVELS)
         return chosen.clone(memory_format=torch.contiguous_format)
 
+    @property
+    def largest_pixel(self) -> float:
+        """In [0, 1], of all images. Cost: one pass over the pixels."""
+        largest = float(self.pixels.max())
+        return largest / PIXEL_LEVELS if self.pixels.dtype == torch.uint8 else largest
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -168,6 +174,7 @@ def describe(dataset: Dataset) -> DataInfo:
         classes=dataset.classes,
         class_names=dataset.class_names,
         class_order=None if dataset.class_order is None else dataset.class_order.words,
+        largest_pixel=dataset.largest_pixel,
         sha256=sha256(dataset),
     )
 

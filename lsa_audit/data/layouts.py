@@ -8,7 +8,8 @@ import numpy
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .base import PIXEL_LEVELS, InputSpec
+from ..units import PIXEL_LEVELS
+from .base import InputSpec
 from .transforms import COLOUR, GRAY, wanted_channels
 
 LAYOUTS = {"NF": 2, "NHW": 3, "NHWC": 4, "NCHW": 4}

@@ -13,6 +13,7 @@ from . import (
     gradients,
     labels,
     outputs,
+    pixel_range,
     plausibility,
     progress,
     scope,
@@ -52,6 +53,7 @@ HEALTH_RULES: dict[str, Rule] = {
 RESULT_RULES: dict[str, Rule] = {
     "clean-accuracy": clean_accuracy.find,
     "plausibility": plausibility.find,
+    "pixel-range": pixel_range.find,
     "labels": labels.find,
     "vulnerable-layers": vulnerable_layers.find,
     "fragile-neurons": fragile_neurons.find,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..records import AttackResult, AuditRecord, Suspicion
 from ..records.attacks import beside_one_step
-from ..units import format_number, format_percent, quantity
+from ..units import DARK, format_number, format_percent, quantity
 from . import comparisons, determinism, gradients, outputs, progress, single_step, slopes
 from .attack_health import attacks
 
@@ -52,6 +52,13 @@ def _clean_accuracy(record: AuditRecord) -> list[Seen] | str:
     if record.labels.source == "self":
         return "right means the model's own answer here"
     return [Seen("", f"{format_percent(record.clean.value)} of the clean images right", record.clean.value)]
+
+
+def _pixel_range(record: AuditRecord) -> list[Seen] | str:
+    largest = record.data.largest_pixel
+    if largest is None:
+        return NO_HEALTH
+    return [Seen("", f"the largest pixel value is {format_number(largest)} of 1", largest)]
 
 
 def _batch_coupled(record: AuditRecord) -> list[Seen] | str:
@@ -232,6 +239,7 @@ FIGURES: dict[str, Figure] = {
     "noise-beats-gradient": Figure(_compared("noise"), comparisons.MISSED_SHARE),
     "single-step-misled": Figure(_single_step, single_step.MISLED_SHARE),
     "clean-accuracy": Figure(_clean_accuracy),
+    "pixel-range": Figure(_pixel_range, DARK),
     "unmeasured": Figure(lambda record: [Seen("", f"{len(record.skipped):,} not measured", len(record.skipped))], 0),
 }
 """By the id of the rule. A rule without a figure is recorded with its level alone."""

@@ -9,8 +9,11 @@ from pydantic import Field
 from .base import Estimate, Record
 
 TELLING = 20
+GAIN = 0.05
+"""An adversarially trained network may gain a point by a wrong normalisation; a forgotten one costs far more."""
+SIGNIFICANCE = 0.01
 NOTHING_LEFT = "all of it is stated"
-Reading = Literal["normalisation", "channel order", "layout", "class order"]
+Reading = Literal["normalisation", "channel order", "layout", "class order", "pixel range", "pixel order"]
 
 
 class Alternative(Record):
@@ -28,17 +31,31 @@ class Alternative(Record):
         "a first look only, at images that are wrong as the scan read them"
     )
 
+    @property
+    def gain(self) -> float:
+        """Share of the images, above 0 where the change makes more of them right."""
+        return (self.after.count - self.before.count) / self.after.total if self.after.total else 0.0
+
+    @property
+    def clear(self) -> bool:
+        """Whether the gain is large, and no chance."""
+        return self.p_value is not None and self.gain >= GAIN and self.p_value < SIGNIFICANCE
+
 
 class Plausibility(Record):
     """A short trial of the usual mistakes. It changes nothing."""
 
     alternatives: tuple[Alternative, ...] = ()
     passes: int = Field(description="images that it sent forward")
-    allowed: int = Field(description="images that it may send forward: a share of the passes of the attacks")
+    allowed: int = Field(description="images that it may send forward")
     note: str = Field(default="", description="why changes of the input were not tried, or not all of them")
+
+    @property
+    def inputs(self) -> tuple[Alternative, ...]:
+        """Changes of the input that were tested, the commonest first."""
+        return tuple(one for one in self.alternatives if one.reading != "class order" and one.p_value is not None)
 
     @property
     def input_settled(self) -> bool:
         """Whether a change of the input was tried on images enough to tell, or none was left to try."""
-        inputs = [entry for entry in self.alternatives if entry.reading != "class order" and entry.p_value is not None]
-        return self.note == NOTHING_LEFT or any(entry.after.total >= TELLING for entry in inputs)
+        return self.note == NOTHING_LEFT or any(entry.after.total >= TELLING for entry in self.inputs)

@@ -164,6 +164,9 @@ class DataInfo(Record):
     class_order: str | None = Field(
         default=None, description="how class names became labels, and why; None: the labels were numbers"
     )
+    largest_pixel: float | None = Field(
+        default=None, description="of all images, in [0, 1]; None: an older version did not look"
+    )
     sha256: str = Field(description="over the pixels, the labels and the image ids, after the transforms")
 
     @property

@@ -79,6 +79,7 @@ def test_rules_sign_with_their_own_id_and_group(scanned):
         ),
         labels=LabelInfo(source="self", reason="r"),
         plausibility=Plausibility(alternatives=(alternative(82, 182),), passes=400, allowed=400),
+        data=scanned.data.model_copy(update={"largest_pixel": 0.1}),
         skipped=(Skipped(what="w", reason="r", detail="d"),),
         sustainability=(scanned.sustainability[0].model_copy(update={"perturbation": PGD}),),
         neurons=scanned.neurons,

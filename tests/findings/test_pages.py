@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lsa_audit import explanations
+from lsa_audit import plausibility as trial
 from lsa_audit.findings import (
     HEALTH_RULES,
     RULES,
@@ -51,7 +52,11 @@ THRESHOLDS: dict[str, tuple[float, ...]] = {
 }
 
 
-STATED_ON_PAGES = {**THRESHOLDS, "plausibility": (plausibility.GAIN, plausibility.SIGNIFICANCE)}
+OF_THE_TRIAL = (
+    *(plausibility.GAIN, plausibility.SIGNIFICANCE, plausibility.LOW, plausibility.FEW, plausibility.HINT),
+    *(trial.SUSPICIOUS, trial.FLOOR, trial.FLOOR_IMAGES, trial.IMAGES, trial.SHARE),
+)
+STATED_ON_PAGES = {**THRESHOLDS, "plausibility": OF_THE_TRIAL}
 
 
 def rows() -> dict[str, str]:

@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...attacks.draws import Draws
-from ...data.base import PIXEL_LEVELS, Dataset
+from ...data.base import Dataset
 from ...data.subset import select
 from ...errors import DataError, UsageError
 from ...parallel import Ranks
+from ...units import PIXEL_LEVELS
 from ..held_out import part
 from ..recipe import Augmentation, Recipe
 
