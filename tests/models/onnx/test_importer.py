@@ -171,7 +171,9 @@ class TestConstants:
     @pytest.mark.parametrize(("length", "neurons"), [(1, 2), (6, 1)])
     def test_a_sum_that_is_no_bias_of_the_product_stays_a_step(self, length, neurons):
         nodes = [node("MatMul", ["images", "w"], ["product"]), node("Add", ["product", "row"], ["logits"])]
-        proto = model(nodes, ("n", 6), {"w": floats(6, neurons), "row": floats(length)}, output=("n", max(length, neurons)))
+        proto = model(
+            nodes, ("n", 6), {"w": floats(6, neurons), "row": floats(length)}, output=("n", max(length, neurons))
+        )
         imported = import_graph(proto)
         assert list(imported.layer_names.values()) == ["/product", "/logits"]
         images = torch.rand(3, 6)
