@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
+from .topics import SCHEMAS, TOPICS, catalogue, rows
+
 Values = list[tuple[str, str]]
 """Names that fit what was typed so far, each with what it is."""
 
@@ -34,8 +36,6 @@ def norms(incomplete: str) -> Values:
 
 def profiles(incomplete: str) -> Values:
     """The profiles that come with the program."""
-    from .listing import rows
-
     return _fitting(incomplete, {row["name"]: row["what"] for row in rows("profiles")})
 
 
@@ -51,8 +51,6 @@ def measures(incomplete: str) -> Values:
 
 def formats(incomplete: str) -> Values:
     """Formats of reports."""
-    from .listing import rows
-
     return _fitting(incomplete, {row["name"]: row["file"] for row in rows("formats")})
 
 
@@ -70,22 +68,16 @@ def outputs(incomplete: str) -> Values:
 
 def topics(incomplete: str) -> Values:
     """What `list` lists."""
-    from .listing import TOPICS
-
     return _fitting(incomplete, {name: topic.what for name, topic in TOPICS.items()})
 
 
 def schemas(incomplete: str) -> Values:
     """Files that have a schema."""
-    from .schema import KINDS
-
-    return _fitting(incomplete, KINDS)
+    return _fitting(incomplete, SCHEMAS)
 
 
 def explained(incomplete: str) -> Values:
     """Every id that `explain` knows."""
-    from .explain import catalogue
-
     return [value for topic in catalogue() for value in _explained(incomplete, topic)]
 
 
@@ -97,7 +89,6 @@ def _catalogue(kind: str) -> dict[str, str]:
 
 def _explained(incomplete: str, topic: str) -> Values:
     from ..explanations import title
-    from .explain import catalogue
 
     return [(name, title(topic, name)) for name in catalogue()[topic] if name.startswith(incomplete)]
 

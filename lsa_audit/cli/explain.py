@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from ..errors import UsageError
 from . import completion
+from .topics import catalogue
 
 
 def command(
@@ -44,23 +44,6 @@ def command(
     else:
         typer.echo(page(topic, name), nl=False)
     return 0
-
-
-def catalogue() -> dict[str, tuple[str, ...]]:
-    """Every id that has a page, by topic, in the order of the catalogues."""
-    from ..attacks import ATTACKS
-    from ..findings import RULES
-    from ..gates import GATES, PRESETS
-    from ..profile import Measure
-
-    ids: dict[str, Iterable[str]] = {
-        "findings": RULES,
-        "gates": GATES,
-        "presets": PRESETS,
-        "attacks": ATTACKS,
-        "measures": get_args(Measure),
-    }
-    return {topic: tuple(names) for topic, names in ids.items()}
 
 
 def plain(entry: str) -> str:

@@ -10,33 +10,25 @@ import typer
 
 from ..errors import UsageError
 from . import completion
+from .topics import SCHEMAS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-KINDS = {
-    "record": "record.json of a scan",
-    "gate": "gate.json, what the gates said",
-    "baseline": "baseline.json",
-    "diff": "what `diff --format json` prints",
-    "hardening": "hardening.json of harden",
-    "repair": "repair.json of repair",
-    "profile": "a profile, as it is written in YAML",
-}
 
 
 def command(
     kind: Annotated[
-        str, typer.Argument(metavar="|".join(KINDS), help="Of which file.", autocompletion=completion.schemas)
+        str, typer.Argument(metavar="|".join(SCHEMAS), help="Of which file.", autocompletion=completion.schemas)
     ] = "record",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write; default: stdout.")] = None,
 ) -> int:
     """Print the JSON Schema (draft 2020-12) of record.json, gate.json, baseline.json or another file."""
     from ..writing import write_whole
 
-    if kind not in KINDS:
-        raise UsageError(f"there is no schema of {kind!r}", f"there is {', '.join(KINDS)}")
+    if kind not in SCHEMAS:
+        raise UsageError(f"there is no schema of {kind!r}", f"there is {', '.join(SCHEMAS)}")
     text = json.dumps(schema(kind), indent=2) + "\n"
     if out is None:
         typer.echo(text, nl=False)
@@ -46,7 +38,7 @@ def command(
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The schema of a key of `KINDS`."""
+    """The schema of a key of `SCHEMAS`."""
     from .. import __version__
 
     content = _model(kind).model_json_schema()
@@ -56,7 +48,7 @@ def schema(kind: str) -> dict[str, Any]:
         "$schema": DIALECT,
         "$comment": f"written by lsa-audit {__version__}",
         **content,
-        "title": f"lsa-audit: {KINDS[kind]}",
+        "title": f"lsa-audit: {SCHEMAS[kind]}",
     }
 
 

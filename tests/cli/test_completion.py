@@ -10,8 +10,7 @@ import pytest
 import typer
 
 from lsa_audit.cli import app, completion
-from lsa_audit.cli.explain import catalogue
-from lsa_audit.cli.schema import KINDS
+from lsa_audit.cli.topics import SCHEMAS, catalogue
 from lsa_audit.profile import presets
 
 RUN = "import sys; sys.argv[0] = 'lsa-audit'; from lsa_audit.__main__ import run; run()"
@@ -38,7 +37,7 @@ def asked(*words: str) -> list[str]:
     [
         (("expl",), ["explain"]),
         (("explain", "robust"), ["robust_accuracy"]),
-        (("schema", ""), list(KINDS)),
+        (("schema", ""), list(SCHEMAS)),
     ],
 )
 def test_bash_is_answered(words, wanted):

@@ -10,7 +10,7 @@ import pytest
 
 from lsa_audit.__main__ import main
 from lsa_audit.attacks import ATTACKS
-from lsa_audit.cli.listing import LAYERS, TOPICS, rows
+from lsa_audit.cli.topics import LAYERS, TOPICS, rows
 from lsa_audit.data import LOADERS
 from lsa_audit.findings import HEALTH_RULES, RULES
 from lsa_audit.gates import GATES, PRESETS

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from lsa_audit.__main__ import main
-from lsa_audit.cli.schema import KINDS, schema
+from lsa_audit.cli.schema import schema
+from lsa_audit.cli.topics import SCHEMAS
 from lsa_audit.profile import presets
 from lsa_audit.records import SCHEMA_VERSION
 from lsa_audit.records.gating import Check, Gating
@@ -39,13 +40,13 @@ def profile(text: str) -> list[str]:
 
 
 @pytest.mark.slow_except("record", "gate")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SCHEMAS)
 def test_a_schema_is_valid_and_says_what_it_is_of(kind, capsys):
     assert main(["schema", kind]) == 0
     content = json.loads(capsys.readouterr().out)
     jsonschema.Draft202012Validator.check_schema(content)
     assert content["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert content["title"] == f"lsa-audit: {KINDS[kind]}"
+    assert content["title"] == f"lsa-audit: {SCHEMAS[kind]}"
     assert "$id" not in content
 
 
