@@ -92,7 +92,9 @@ def test_beside_a_baseline_only_what_it_could_measure_counts():
     limit, fc = {"skipped": ["error", {"max": 0}]}, ADD.model_copy(update={"what": "layer fc"})
     check = only(ask(limit, snap(skipped=(ADD, fc)), snap(skipped=(ADD,))))
     assert (check.outcome, check.seen, check.run_value) == ("failed", 1, 2)
-    assert "2 things could not be measured, 1 of which the baseline does not name: layer fc (no-batch)" in check.sentence
+    assert (
+        "2 things could not be measured, 1 of which the baseline does not name: layer fc (no-batch)" in check.sentence
+    )
     other = snap(skipped=(ADD.model_copy(update={"reason": "other"}),))
     assert only(ask(limit, snap(skipped=(ADD,)), other)).outcome == "failed"
 
