@@ -12,7 +12,7 @@ from .finding import Found
 from .flops import flops
 from .structure import NETWORK, Structure
 
-UNREAD = "nothing reads it"
+NO_LAYERS = "the model has no layers"
 
 
 def parameter_counts(structure: Structure, found: Sequence[Found]) -> tuple[list[int], list[tuple[str, int, str]]]:
@@ -37,7 +37,7 @@ def parameter_counts(structure: Structure, found: Sequence[Found]) -> tuple[list
         consumer = consumers.get(id(parameter))
         owner = None if consumer is None else _owner(structure, found, consumer)
         if owner is None:
-            why = UNREAD if consumer is None else "the model has no layers"
+            why = "nothing reads it" if consumer is None else NO_LAYERS
             homeless.append((name.removeprefix(f"{NETWORK}."), parameter.numel(), why))
         else:
             counts[owner] += parameter.numel()
@@ -49,7 +49,7 @@ def unused(homeless: Sequence[tuple[str, int, str]]) -> list[Skipped]:
     return [
         Skipped(
             what=f"parameter {name}",
-            reason="parameter-unused" if why == UNREAD else "parameter-outside-layers",
+            reason="parameter-outside-layers" if why == NO_LAYERS else "parameter-unused",
             detail=f"{why}: {count} parameters are in no layer",
         )
         for name, count, why in homeless
