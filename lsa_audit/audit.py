@@ -60,7 +60,7 @@ class Audit:
 
 
 def scan(
-    model: str | os.PathLike[str] | nn.Module,
+    model: str | os.PathLike[str] | nn.Module | torch.export.ExportedProgram,
     data: Any = None,
     *,
     profile: str | os.PathLike[str] | Mapping[str, Any] = "standard",
@@ -70,8 +70,9 @@ def scan(
     """Audit a classifier and return the record.
 
     Args:
-        model: an `nn.Module` from images to logits [N, K], left exactly as it was (a `ScriptModule` is one), or what
-            the command line takes: a model file, the name of a built-in or timm model, or `file.py:factory`.
+        model: an `nn.Module` from images to logits [N, K], left exactly as it was (a `ScriptModule` is one, frozen or
+            not), an `ExportedProgram`, or what the command line takes: a model file, the name of a built-in or timm
+            model, or `file.py:factory`.
         data: images [N, C, H, W] or [N, F] in [0, 1] (or uint8) with their labels [N], a torch `Dataset` or an
             unshuffled `DataLoader` of (image, label), or a name, folder or .npz file.
         profile: name of a preset, a YAML file, or a mapping of settings.

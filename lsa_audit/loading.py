@@ -17,6 +17,7 @@ from .errors import ModelError, UsageError
 from .models.base import Model, Opaque
 from .models.deciding import VALUE_IMAGES
 from .models.fitting import decided, fit
+from .models.given import refusal, unwrapped
 from .models.pinning import changing, told
 from .models.request import ModelRequest
 from .models.seeding import seeded
@@ -26,8 +27,8 @@ from .progress import Progress
 
 WALK_IMAGES = 3
 
-Subject = str | nn.Module | Model
-"""The spec of a model, a network in memory, or a model that is loaded already."""
+Subject = str | nn.Module | torch.export.ExportedProgram | Model
+"""The spec of a model, a network or program in memory, or a model that is loaded already."""
 
 Images = Any
 """What `data.from_memory` takes, or a `Dataset` that is loaded already."""
@@ -147,27 +148,32 @@ def load_model(subject: Subject, profile: Profile) -> Model:
     """
     if isinstance(subject, Model):
         return subject
+    if isinstance(subject, str):
+        try:
+            subject.encode()
+        except UnicodeEncodeError:
+            # It could not stand in the record.
+            raise ModelError("the name of the model is no UTF-8 text", "rename the file, or give a link") from None
+        return models.load(model_request(subject, profile))
+    subject = unwrapped(subject)
     if isinstance(subject, torch.jit.ScriptModule):
         return models.from_script(subject, model_request("", profile))
-    if isinstance(subject, nn.Module):
-        return models.from_module(
-            subject,
-            mean=profile.mean,
-            std=profile.std,
-            input_shape=_input_shape(profile),
-            layout=profile.layout,
-            channel_order=profile.channel_order,
-            logits=profile.logits,
-            outputs_are=profile.outputs_are,
-            crop_share=profile.crop,
-            interpolation=profile.interpolation,
-        )
-    try:
-        subject.encode()
-    except UnicodeEncodeError:
-        # It could not stand in the record.
-        raise ModelError("the name of the model is no UTF-8 text", "rename the file, or give a link") from None
-    return models.load(model_request(subject, profile))
+    if isinstance(subject, torch.export.ExportedProgram):
+        return models.from_program(subject, model_request("", profile))
+    if not isinstance(subject, nn.Module):
+        raise refusal(subject)
+    return models.from_module(
+        subject,
+        mean=profile.mean,
+        std=profile.std,
+        input_shape=_input_shape(profile),
+        layout=profile.layout,
+        channel_order=profile.channel_order,
+        logits=profile.logits,
+        outputs_are=profile.outputs_are,
+        crop_share=profile.crop,
+        interpolation=profile.interpolation,
+    )
 
 
 def model_request(subject: str, profile: Profile) -> ModelRequest:
@@ -219,4 +225,7 @@ def _data_request(profile: Profile) -> DataRequest:
 
 def in_training(subject: Subject) -> int:
     """How many layers of a module in memory are in training mode; 0 for a model that is loaded."""
-    return sum(child.training for child in subject.modules()) if isinstance(subject, nn.Module) else 0
+    if not isinstance(subject, nn.Module):
+        return 0
+    # A frozen TorchScript module has no such flag.
+    return sum(getattr(child, "training", False) for child in subject.modules())

@@ -139,10 +139,10 @@ def test_images_and_epsilons_outside_the_threat_model_are_errors(images, labels,
     ("make", "message"),
     [
         (lambda: Changed(after=lambda logits: logits.round().long()), r"of int64 for 2 images; .*\[N, K\]"),
-        (lambda: Small().double(), "[Dd]ouble|float64"),
+        (lambda: Changed(before=lambda images: images.double()), "[Dd]ouble|float64"),
         (lambda: Changed(after=lambda logits: logits / 0), "finite|NaN|nan"),
     ],
-    ids=["whole numbers", "a float64 model", "NaN logits"],
+    ids=["whole numbers", "images made float64", "NaN logits"],
 )
 def test_models_that_do_not_give_logits_are_errors(images, labels, make, message):
     with pytest.raises(AuditError, match=message):

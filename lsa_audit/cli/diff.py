@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from .. import __version__
 from ..errors import ExitCode, UsageError
 from . import completion
+from .rendering import refuse_run
 
 if TYPE_CHECKING:
     from ..gate.diff_sides import Side
@@ -40,6 +42,8 @@ def command(
 
     if form not in FORMATS:
         raise UsageError(f"--format {form} is not known", f"there are {', '.join(FORMATS)}")
+    if out is not None:
+        refuse_run(Path(os.path.realpath(out)), "diff")
     found = compare(_side(before), _side(after), images, __version__)
     rendered = FORMATS[form](found)
     if out is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import UsageError
+from ..runs import EVIDENCE_NAME, RECORD_NAME
 from ..writing import STDOUT as STDOUT_DESCRIPTOR
 from ..writing import descriptor_of, write_whole
 
@@ -33,12 +35,15 @@ def parse(texts: Sequence[str]) -> tuple[Output, ...]:
     """What `FORMAT=FILE` texts ask for.
 
     Raises:
-        UsageError: one of them is none, names an unknown format or no place for a file, or two have the same place.
+        UsageError: one of them is none, names an unknown format, no place for a file or the record of a run, or two
+            have the same place.
     """
     outputs = tuple(_output(text) for text in texts)
     taken: set[Path | None] = set()
     for output in outputs:
         place = None if output.path is None else _place(output.path)
+        if place is not None:
+            refuse_run(place, output.format)
         if place in taken:
             name = "the standard output" if output.path is None else output.path
             raise UsageError(f"two reports go to {name}", "give each a file of its own")
@@ -60,6 +65,25 @@ def write(outputs: Sequence[Output], shown: Shown) -> None:
             typer.echo(content, nl=False)
         else:
             write_whole(path, content)
+
+
+def refuse_run(place: Path, format_name: str) -> None:
+    """A report over the record of a run, or over its arrays, would leave nothing that can be read again.
+
+    Args:
+        place: links followed.
+        format_name: `json` for what is itself a record.
+
+    Raises:
+        UsageError: that is what stands there.
+    """
+    partner = {RECORD_NAME: EVIDENCE_NAME, EVIDENCE_NAME: RECORD_NAME}.get(place.name)
+    if partner is None or not os.path.lexists(place):
+        return
+    # A record by itself is what `--output json=record.json` writes, again and again.
+    if os.path.lexists(place.with_name(partner)) or (place.name == RECORD_NAME and format_name != "json"):
+        what = f"{place.name} in {place.parent} is part of a run, and a report would replace it"
+        raise UsageError(what, "give the report another name")
 
 
 def _output(text: str) -> Output:

@@ -61,7 +61,7 @@ def load(request: DataRequest, spec: InputSpec) -> Dataset:
         raise DataError(f"{request.spec} is not an .npz file", "save images and labels with numpy.savez(FILE.npz, ...)")
     found = _read_archive(path, part)
     pair = chosen_pair(tuple(found), path, part)
-    layout = "".join(map(str, found[LAYOUT_KEY].flat)) if LAYOUT_KEY in found else None
+    layout = "".join(map(str, found[LAYOUT_KEY].flat)) or None if LAYOUT_KEY in found else None
     remarks = (f"images and labels are {pair.images} and {pair.labels} of {path.name}",) if pair.several else ()
     arrays = Arrays(
         images=found[pair.images],
@@ -163,7 +163,7 @@ def _read_archive(path: Path, part: str | None) -> dict[str, NDArray[Any]]:
         with numpy.load(path, allow_pickle=False) as archive:
             # Other arrays stay on disk: they are named in errors, and may be large.
             wanted = wanted_keys(archive.files, part)
-            found = {key: archive[key] if key in wanted else numpy.empty(0) for key in archive.files}
+            found = {key: _array(archive, key) if key in wanted else numpy.empty(0) for key in archive.files}
     except (
         OSError,
         ValueError,
@@ -185,6 +185,16 @@ def _read_archive(path: Path, part: str | None) -> dict[str, NDArray[Any]]:
         if not isinstance(value, numpy.ndarray):
             raise DataError(f"{path.name}: {key} is not an array", "save it with numpy.savez")
     return found
+
+
+def _array(archive: Any, key: str) -> Any:
+    """One array of the file; a layout of Python objects is somebody else's and says nothing."""
+    try:
+        return archive[key]
+    except ValueError as error:
+        if key == LAYOUT_KEY and "allow_pickle" in str(error):
+            return numpy.empty(0)
+        raise
 
 
 def to_numpy(values: Any) -> NDArray[Any]:

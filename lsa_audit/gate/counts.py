@@ -9,8 +9,11 @@ from ..records import Finding, Skipped
 from ..records.gating import Outcome
 from ..records.snapshot import NeuronCount, Snapshot
 from ..units import format_number, quantity
-from .asking import Asked, Pair, Seen, absent, whole
+from .asking import NOTHING_CHANGED, Asked, Pair, Seen, absent, whole
 from .targets import NAMED, chosen, listed, require_layers
+
+NOTHING_TO_MEASURE = frozenset({"parameter-unused", "nothing-lost"})
+"""Reasons that speak of no gap: weights that the forward never reads, and patching where no image was fooled."""
 
 
 def ask(run: Snapshot, baseline: Snapshot | None, gates: Mapping[str, Gate]) -> list[Asked]:
@@ -51,8 +54,17 @@ def health_findings(run: Snapshot) -> list[Finding]:
 
 def new_skips(run: Snapshot, baseline: Snapshot) -> list[Skipped]:
     """What the run could not measure and the baseline could, or could not for another reason."""
+    return _unknown_to(baseline, not_measured(run))
+
+
+def not_measured(run: Snapshot) -> list[Skipped]:
+    """What could not be measured; what the model gives no occasion to measure is left out."""
+    return [entry for entry in run.skipped if entry.reason not in NOTHING_TO_MEASURE]
+
+
+def _unknown_to(baseline: Snapshot, entries: Sequence[Skipped]) -> list[Skipped]:
     known = {(entry.what, entry.reason) for entry in baseline.skipped}
-    return [entry for entry in run.skipped if (entry.what, entry.reason) not in known]
+    return [entry for entry in entries if (entry.what, entry.reason) not in known]
 
 
 def fragile(asked: Asked, run: Snapshot) -> Seen:
@@ -100,21 +112,37 @@ def health(asked: Asked, run: Snapshot) -> Seen:
     return Seen(sentence, outcome="inconclusive", figure=len(found), run_value=len(found), verdict=verdict)
 
 
-def skipped(asked: Asked, run: Snapshot) -> Seen:
-    """The number of things that could not be measured against the largest one allowed."""
-    found = [entry for entry in run.skipped if entry.what in asked.names]
-    sentence = (
-        f"{quantity(len(found), 'thing')} could not be measured{_named(found)} (allowed {format_number(asked.allowed)})"
-    )
-    return Seen(sentence, _held(len(found), asked), figure=len(found), run_value=len(found))
+def skipped(asked: Asked, run: Snapshot, baseline: Snapshot | None) -> Seen:
+    """The number of things that could not be measured against the largest one allowed.
+
+    Args:
+        baseline: what it names with the same reason is no failure of this run, and is not counted.
+    """
+    found = _asked_of(asked, run)
+    new = found if baseline is None else _unknown_to(baseline, found)
+    sentence, verdict = f"{quantity(len(found), 'thing')} could not be measured", ""
+    if not found:
+        sentence += f" (allowed {format_number(asked.allowed)})"
+    elif not new:
+        sentence, verdict = f"{sentence}, as in the baseline{_named(found)}", NOTHING_CHANGED
+    else:
+        which = "" if len(new) == len(found) else f", {len(new):,} of which the baseline does not name"
+        sentence += f"{which}{_named(new)} (allowed {format_number(asked.allowed)})"
+    return Seen(sentence, _held(len(new), asked), figure=len(new), run_value=len(found), verdict=verdict)
 
 
 def newly_skipped(asked: Asked, pair: Pair) -> Seen:
     """Things that could not be measured and that the baseline does not have, with the same reason."""
-    found = [entry for entry in new_skips(pair.run, pair.baseline) if entry.what in asked.names]
+    there = _asked_of(asked, pair.run)
+    found = _unknown_to(pair.baseline, there)
     sentence = f"{quantity(len(found), 'thing')} could not be measured that the baseline does not name{_named(found)}"
-    there = sum(entry.what in asked.names for entry in pair.run.skipped)
-    return Seen(sentence, _held(len(found), asked), figure=len(found), run_value=there)
+    return Seen(sentence, _held(len(found), asked), figure=len(found), run_value=len(there))
+
+
+def _asked_of(asked: Asked, run: Snapshot) -> list[Skipped]:
+    """What a gate counts; one that names its target counts all that fits."""
+    entries = run.skipped if asked.target else not_measured(run)
+    return [entry for entry in entries if entry.what in asked.names]
 
 
 def _held(figure: float, asked: Asked) -> Outcome:

@@ -30,7 +30,6 @@ ALONE: Mapping[str, Callable[[Asked, Snapshot], Seen]] = {
     "mvl": layers.length,
     "fragile_neurons": counts.fragile,
     "attack_health": counts.health,
-    "skipped": counts.skipped,
 }
 COMPARED: Mapping[str, Callable[[Asked, Pair], Seen]] = {
     "clean_accuracy": accuracy.drop,
@@ -129,6 +128,8 @@ def _refuse(asked: Sequence[Asked], both: Pair) -> None:
 def _look(asked: Asked, run: Snapshot, both: Pair | None) -> Seen:
     if asked.missing:
         return Seen(asked.missing, outcome="inconclusive")
+    if not asked.comparative and asked.kind == "skipped":
+        return counts.skipped(asked, run, both.baseline if both else None)
     if not asked.comparative:
         return ALONE[asked.kind](asked, run)
     if both is None:

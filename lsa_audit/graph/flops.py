@@ -8,11 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import fx
 
 from .structure import Shape, operation
 
 Shapes = Mapping[fx.Node, Shape]
+
+BAG_ARGUMENTS = tuple(argument.name for argument in torch.ops.aten.embedding_bag.padding_idx._schema.arguments)
 
 
 def flops(node: fx.Node, shapes: Shapes) -> int:
@@ -32,6 +35,11 @@ def linear(weight: Shape, output: Shape) -> int:
     return 2 * math.prod(output) * weight[-1]
 
 
+def bilinear(weight: Shape, output: Shape) -> int:
+    """Weight [O, I, J]: the first operand with the weight, then their product with the second operand."""
+    return 2 * math.prod(output) * (weight[1] * weight[2] + weight[2])
+
+
 def _convolution(node: fx.Node, shapes: Shapes) -> int:
     inputs, weight = _operands(node, shapes)[:2]
     transposed = "transpose" in operation(node) or (operation(node) == "convolution" and bool(node.args[6]))
@@ -40,6 +48,19 @@ def _convolution(node: fx.Node, shapes: Shapes) -> int:
 
 def _linear(node: fx.Node, shapes: Shapes) -> int:
     return linear(_operands(node, shapes)[1], shapes[node])
+
+
+def _bilinear(node: fx.Node, shapes: Shapes) -> int:
+    return bilinear(_operands(node, shapes)[2], shapes[node])
+
+
+def _embedding_bag(node: fx.Node, shapes: Shapes) -> int:
+    """Rows of the table [V, D] that are weighted before they are summed up; without weights there is no product."""
+    named = dict(zip(BAG_ARGUMENTS, node.args, strict=False)) | dict(node.kwargs)
+    table, weights = named["weight"], named.get("per_sample_weights")
+    if not isinstance(table, fx.Node) or not isinstance(weights, fx.Node):
+        return 0
+    return 2 * math.prod(shapes[weights]) * shapes[table][-1]
 
 
 def _product(node: fx.Node, shapes: Shapes) -> int:
@@ -95,6 +116,8 @@ FORMULAS: dict[str, Callable[[fx.Node, Shapes], int]] = {
     "conv_transpose3d": _convolution,
     "convolution": _convolution,
     "linear": _linear,
+    "bilinear": _bilinear,
+    "embedding_bag": _embedding_bag,
     "matmul": _product,
     "mm": _product,
     "bmm": _product,

@@ -14,7 +14,7 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CHANNEL_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 
 KINDS: dict[LayerKind, tuple[type[nn.Module], ...]] = {
-    "learnable": (*CONVOLUTIONS, *TRANSPOSED, nn.Linear, nn.RNNBase),
+    "learnable": (*CONVOLUTIONS, *TRANSPOSED, nn.Linear, nn.Bilinear, nn.EmbeddingBag, nn.RNNBase),
     "norm": (*CHANNEL_NORMS, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm),
     "attention": (nn.MultiheadAttention,),
     "activation": (
@@ -73,7 +73,7 @@ def neuron_dim(module: nn.Module, before: tuple[Tensor, int] | None, value: Tens
     """Dimension of the neurons in a module's output; `before`: its operand and where neurons lie in that, if known."""
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED, *CHANNEL_NORMS)) and value.dim() > 1:
         return 1
-    if isinstance(module, nn.Linear | nn.LayerNorm | nn.RMSNorm):
+    if isinstance(module, nn.Linear | nn.Bilinear | nn.EmbeddingBag | nn.LayerNorm | nn.RMSNorm):
         return value.dim() - 1
     if before is None or before[0].dim() != value.dim() or before[0].shape[before[1]] != value.shape[before[1]]:
         return None
@@ -81,9 +81,11 @@ def neuron_dim(module: nn.Module, before: tuple[Tensor, int] | None, value: Tens
 
 
 def module_flops(module: nn.Module, arrived: Sequence[int], left: Sequence[int]) -> int:
-    """FLOPs of a convolution or linear module for operand and output of these shapes, else 0."""
+    """FLOPs of a convolution, linear or bilinear module for operand and output of these shapes, else 0."""
     if isinstance(module, nn.Linear):
         return flops.linear(tuple(module.weight.shape), tuple(left))
+    if isinstance(module, nn.Bilinear):
+        return flops.bilinear(tuple(module.weight.shape), tuple(left))
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
         weight = tuple(module.weight.shape)
         return flops.convolution(tuple(arrived), weight, tuple(left), isinstance(module, TRANSPOSED))

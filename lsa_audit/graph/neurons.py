@@ -24,6 +24,8 @@ MAKERS: dict[str, int] = {
     "group_norm": 1,
     "instance_norm": 1,
     "linear": -1,
+    "bilinear": -1,
+    "embedding_bag": -1,
     "layer_norm": -1,
     "rms_norm": -1,
 }
@@ -49,6 +51,9 @@ def neuron_dims(structure: Structure) -> dict[fx.Node, int]:
 
 def _dim(structure: Structure, node: fx.Node, shape: Shape, known: dict[fx.Node, int]) -> int | None:
     name = operation(node)
+    if name == "getitem" and isinstance(node.args[0], fx.Node) and operation(node.args[0]) in MAKERS:
+        # The first of several values is the layer's.
+        name = operation(node.args[0]) if node.args[1] == 0 else name
     if name in MAKERS:
         return MAKERS[name] % len(shape)
     if name in MIXERS:

@@ -13,6 +13,8 @@ KINDS: dict[str, LayerKind] = {
     "conv_transpose3d": "learnable",
     "convolution": "learnable",
     "linear": "learnable",
+    "bilinear": "learnable",
+    "embedding_bag": "learnable",
     "lstm": "learnable",
     "gru": "learnable",
     "rnn_tanh": "learnable",

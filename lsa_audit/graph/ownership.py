@@ -12,6 +12,8 @@ from .finding import Found
 from .flops import flops
 from .structure import NETWORK, Structure
 
+NO_LAYERS = "the model has no layers"
+
 
 def parameter_counts(structure: Structure, found: Sequence[Found]) -> tuple[list[int], list[tuple[str, int, str]]]:
     """Parameters of each layer, and the parameters without one.
@@ -35,7 +37,7 @@ def parameter_counts(structure: Structure, found: Sequence[Found]) -> tuple[list
         consumer = consumers.get(id(parameter))
         owner = None if consumer is None else _owner(structure, found, consumer)
         if owner is None:
-            why = "nothing reads it" if consumer is None else "the model has no layers"
+            why = "nothing reads it" if consumer is None else NO_LAYERS
             homeless.append((name.removeprefix(f"{NETWORK}."), parameter.numel(), why))
         else:
             counts[owner] += parameter.numel()
@@ -46,7 +48,9 @@ def unused(homeless: Sequence[tuple[str, int, str]]) -> list[Skipped]:
     """The parameters without a layer, for the report."""
     return [
         Skipped(
-            what=f"parameter {name}", reason="parameter-unused", detail=f"{why}: {count} parameters are in no layer"
+            what=f"parameter {name}",
+            reason="parameter-outside-layers" if why == NO_LAYERS else "parameter-unused",
+            detail=f"{why}: {count} parameters are in no layer",
         )
         for name, count, why in homeless
     ]

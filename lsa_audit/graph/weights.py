@@ -19,7 +19,15 @@ CONVOLUTIONS = frozenset(
 )
 
 NEURONS_FIRST = frozenset(
-    {"linear", "batch_norm", "_native_batch_norm_legit_functional", "group_norm", "native_group_norm", "instance_norm"}
+    {
+        "linear",
+        "bilinear",
+        "batch_norm",
+        "_native_batch_norm_legit_functional",
+        "group_norm",
+        "native_group_norm",
+        "instance_norm",
+    }
 )
 """Their neurons lie along the first dimension of `weight`."""
 

@@ -27,6 +27,7 @@ __all__ = [
     "describe",
     "fit",
     "from_module",
+    "from_program",
     "from_script",
     "is_named",
     "load",
@@ -75,6 +76,13 @@ def from_script(module: Any, request: ModelRequest) -> Model:
     from .torchscript import memory
 
     return memory.from_script(module, request)
+
+
+def from_program(program: Any, request: ModelRequest) -> Model:
+    """An ExportedProgram in memory; see `exported.memory.from_program`."""
+    from .exported import memory
+
+    return memory.from_program(program, request)
 
 
 FILE_LOADERS: dict[FileKind, Callable[[ModelRequest], Model]] = {

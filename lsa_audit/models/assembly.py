@@ -31,6 +31,7 @@ class Built:
         provenance: where input size, layout and class count came from, where the file says.
         conversion, reference, tolerance, finish, undecided: see `Model`.
         asked: what the loader knows of the outputs; the request's own wishes are added.
+        arguments: names of what the network can be built with.
     """
 
     network: nn.Module
@@ -47,6 +48,7 @@ class Built:
     undecided: Undecided | None = None
     tolerance: float = PARITY_TOLERANCE
     finish: Callable[[Model, Tensor], Model] | None = None
+    arguments: tuple[str, ...] = ()
 
 
 def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
@@ -58,7 +60,8 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
     """
     weights, digest, notes = built.weights, None, built.notes
     if request.checkpoint is not None:
-        restored = restore(built.network, request.checkpoint, request.limits, request.trusts, request.weights)
+        asked = (request.limits, request.trusts, request.weights)
+        restored = restore(built.network, request.checkpoint, *asked, arguments=built.arguments)
         weights, digest, notes = restored.weights, restored.sha256, (*notes, *restored.notes)
     elif request.weights is not None:
         raise UsageError(f"--weights {request.weights} goes with a checkpoint", "leave it out")

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
@@ -20,10 +21,12 @@ from .. import interrupts
 from ..errors import ModelError, first_line
 from .assembly import Built, assemble
 from .base import Model
+from .given import unwrapped
 from .preprocessing import of_module
 from .request import ModelRequest
 from .seeding import seeded
 from .unfilled import check_filled
+from .widening import in_float32
 
 USERS: set[Path] = set()
 """Folders of the code that factories were loaded from in this process; an error that comes from it is the user's."""
@@ -48,7 +51,7 @@ def load(request: ModelRequest) -> Model:
     USERS.add(_folder(place))
     with seeded(request.seed), _importable(_folder(place)), contextlib.redirect_stdout(sys.stderr):
         module = _import(place)
-        network = _build(module, attribute, request)
+        network = unwrapped(_build(module, attribute, request))
     check_filled(network, request.spec)
     built = Built(
         network=network.cpu(),
@@ -57,6 +60,8 @@ def load(request: ModelRequest) -> Model:
         weights="as the factory built them",
         metadata=of_module(network),
         notes=(f"runs the code of {place}",),
+        finish=in_float32,
+        arguments=_arguments(getattr(module, attribute)),
     )
     return assemble(request, "factory", built)
 
@@ -137,6 +142,19 @@ def _build(module: ModuleType, attribute: str, request: ModelRequest) -> nn.Modu
     if not isinstance(network, nn.Module):
         raise ModelError(f"{request.spec} returned a {type(network).__name__}", "a factory must return an nn.Module")
     return network
+
+
+def _arguments(factory: Any) -> tuple[str, ...]:
+    """Names of what a factory takes; one that takes any is taken to know the usual one."""
+    if isinstance(factory, nn.Module):
+        return ()
+    try:
+        taken = inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return ()
+    anything = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values())
+    plain = [name for name, one in taken.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    return (*plain, *(("num_classes",) if anything else ()))
 
 
 def _user_error(what: str, error: BaseException, folder: Path) -> ModelError:

@@ -14,6 +14,7 @@ from .deciding import settle
 from .finite import check_finite
 from .outputs import choose
 from .parity import relative_difference
+from .widening import OTHER_TYPE, TYPE_HINT
 
 
 def decided(model: Model, classes: int | None) -> Model:
@@ -66,7 +67,7 @@ def fit(model: Model, images: Tensor, classes: int | None = None) -> Model:
         shape = tuple(images.shape[1:])
         raise ModelError(
             f"{model.name} failed in forward on images of shape {shape}: {reason}",
-            "if the size is wrong, give --input-size CxHxW",
+            TYPE_HINT if OTHER_TYPE.search(reason) else "if the size is wrong, give --input-size CxHxW",
         ) from error
     module.head = settled.head
     count = settled.logits.shape[1]

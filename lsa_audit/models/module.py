@@ -11,6 +11,7 @@ from .deciding import Asked, OutputsAre
 from .preprocessing import of_module, settle
 from .request import ModelRequest
 from .unfilled import check_filled
+from .widening import copied_in_float32
 
 
 def from_module(
@@ -70,4 +71,5 @@ def from_module(
         preprocessing=preprocessing,
         asked=Asked(logits=logits, outputs_are=outputs_are),
         provenance={what: "given by the user" for what, value in given.items() if value is not None},
+        finish=copied_in_float32,
     )

@@ -19,6 +19,7 @@ from .preprocessing import of_module
 from .request import ModelRequest
 from .restoring import said_architecture
 from .weight_sets import EMA
+from .widening import in_float32
 
 
 def load(request: ModelRequest) -> Model:
@@ -44,6 +45,7 @@ def load(request: ModelRequest) -> Model:
         weights=f"pickled with the network in {path.name}",
         metadata=of_module(network),
         notes=("the network was unpickled: code that the file names was run",),
+        finish=in_float32,
     )
     return assemble(request, "module", built)
 

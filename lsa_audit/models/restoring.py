@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError
 from ..limits import Limits
-from . import weight_sets
+from . import unnamed, weight_sets
 from .checkpoint import listed, read_payload, stripped, tensors_in, unprefixed
 
 QUANTISED_HINT = "load the float weights, or export the quantised model to ONNX"
 PROBED = 4
 ARCHITECTURE_HINT = "check the architecture and --model-arg"
+CLASSES = ("num_classes", "n_classes", "nb_classes", "nclasses", "classes", "num_class", "class_num", "num_labels")
+"""How code calls the argument for the number of classes."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,14 @@ def restore(
     limits: Limits | None = None,
     trusts: Callable[[str], bool] | None = None,
     wanted: str | None = None,
+    arguments: Collection[str] = (),
 ) -> Restored:
     """Load a checkpoint file into the network.
 
     Args:
         limits, trusts: as `read_payload`.
         wanted: of several sets of weights: `ema`, `raw` or a name; None: averaged ones (EMA) where there are some.
+        arguments: that the network is built with, for the advice.
 
     Raises:
         UsageError: several sets of weights fit, or the wanted one is not there.
@@ -57,17 +61,24 @@ def restore(
     payload, digest = read_payload(path, limits, trusts)
     # A wrapper's prefix (DataParallel, torch.compile) may stand in the network and not in the file.
     expected = dict(network.state_dict())
+    parameters = [name for name, _ in network.named_parameters()]
+    averages = unnamed.averages_in(payload, expected)
     everything = weight_sets.fits_in(payload, expected)
-    chosen = weight_sets.choose(everything, expected, wanted, path.name)
+    listed_fit = unnamed.choose(averages, everything, expected, parameters, wanted, path.name)
+    chosen = listed_fit or weight_sets.choose(everything, expected, wanted, path.name)
+    said = tuple(unnamed.notes(averages, chosen, everything, expected, parameters))
     if chosen is None:
-        _load_nearest(network, payload, path)
+        _load_nearest(network, payload, path, arguments)
         if wanted in (None, "raw"):
-            return Restored(f"checkpoint {path.name}", digest)
+            return Restored(f"checkpoint {path.name}", digest, said)
         raise UsageError(f"{path.name} holds no weights {wanted!a} that fit", "leave out --weights")
     _check_types(chosen, expected, path)
     apply(network, chosen.state, str(path))
     others = weight_sets.others(everything, chosen)
-    return Restored(weight_sets.labelled(chosen, others, path.name), digest, tuple(_notes(chosen, others, expected)))
+    label = weight_sets.labelled(chosen, others, path.name)
+    if listed_fit is not None:
+        label = f"EMA weights ({chosen.label}) of checkpoint {path.name}"
+    return Restored(label, digest, (*said, *_notes(chosen, others, expected)))
 
 
 def apply(network: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
@@ -98,7 +109,7 @@ def apply(network: nn.Module, state: Mapping[str, Tensor], label: str) -> None:
         raise ModelError(what, ARCHITECTURE_HINT) from error
 
 
-def _load_nearest(network: nn.Module, payload: Any, path: Path) -> None:
+def _load_nearest(network: nn.Module, payload: Any, path: Path, arguments: Collection[str]) -> None:
     """For what does not fit by its names: some networks rename what they load. Else the error says what differs."""
     found = _nearest(payload, network.state_dict())
     if found is None or not any("." in name for name in found[0].entries):
@@ -111,8 +122,10 @@ def _load_nearest(network: nn.Module, payload: Any, path: Path) -> None:
         apply(network, state, str(path))
     except ModelError as error:
         said = said_architecture(payload)
-        hint = _head_hint(network.state_dict(), state) or (f"the file says that it is for {said!a}" if said else "")
-        raise ModelError(error.what, hint or error.hint) from error
+        hint = _head_hint(network.state_dict(), state, arguments)
+        hint = hint or (f"the file says that it is for {said!a}" if said else error.hint)
+        # Where there is nothing to pass, that is no advice.
+        raise ModelError(error.what, hint if arguments else hint.removesuffix(" and --model-arg")) from error
 
 
 def _nearest(payload: Any, expected: Mapping[str, Any]) -> tuple[weight_sets.StateSet, str] | None:
@@ -155,7 +168,7 @@ def said_architecture(payload: Any) -> str | None:
     return next((text[:60] for text in noted if isinstance(text, str) and text), None)
 
 
-def _head_hint(expected: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
+def _head_hint(expected: Mapping[str, Any], state: Mapping[str, Tensor], arguments: Collection[str]) -> str:
     """What to do where only the number of classes differs."""
     own = dict(zip(stripped(list(expected)), expected.values(), strict=True))
     apart = [
@@ -170,7 +183,11 @@ def _head_hint(expected: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
     if len(sizes) != 1 or any(stored != there for stored, there in tails):
         return ""
     ((stored, _),) = sizes
-    return f"the file has {stored[0]} classes: give --model-arg num_classes={stored[0]}" if stored else ""
+    if not stored:
+        return ""
+    name = next((name for name in CLASSES if name in arguments), None)
+    advice = f"give --model-arg {name}={stored[0]}" if name else "build the network with as many"
+    return f"the file has {stored[0]} classes: {advice}"
 
 
 def _check_types(chosen: weight_sets.Fit, expected: Mapping[str, Any], path: Path) -> None:

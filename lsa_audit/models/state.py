@@ -29,12 +29,14 @@ def preserved(module: nn.Module) -> Iterator[nn.Module]:
     training = [(child, child.training) for child in module.modules()]
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in module.parameters()]
     buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    versioned = tuple(buffer for buffer, _ in buffers if not buffer.is_inference())
+    versions = tuple(buffer._version for buffer in versioned)
     generators = (random.getstate(), numpy.random.get_state(), torch.get_rng_state())
     in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     cuda = torch.cuda.get_rng_state_all() if in_use else None
     try:
         with restored(module, but=(PixelModel,)):
-            module.eval()
+            _evaluate(module)
             for parameter, _, _ in parameters:
                 parameter.requires_grad_(False)
                 parameter.grad = None
@@ -48,8 +50,19 @@ def preserved(module: nn.Module) -> Iterator[nn.Module]:
         with torch.no_grad():
             for buffer, value in buffers:
                 buffer.copy_(value)
+        # A backward of the caller's, begun before, must find their version as well.
+        torch._C._autograd._unsafe_set_version_counter(versioned, versions)
         random.setstate(generators[0])
         numpy.random.set_state(generators[1])
         torch.set_rng_state(generators[2])
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
+
+
+def _evaluate(module: nn.Module) -> None:
+    try:
+        module.eval()
+    except NotImplementedError:
+        # `ExportedProgram.module()` has no modes to switch between, but for the flag.
+        for child in module.modules():
+            child.training = False

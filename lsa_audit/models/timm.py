@@ -55,6 +55,7 @@ def load(request: ModelRequest) -> Model:
             metadata=_metadata(network, request),
             classes=getattr(network, "num_classes", None) or None,
             notes=_notes(request, config, pretrained),
+            arguments=("num_classes",),
         ),
     )
 

@@ -210,9 +210,9 @@ def _forms(names: Sequence[str]) -> Iterator[dict[str, str]]:
 
 def _prefixes(found: StateSet, short: Mapping[str, str], expected: Mapping[str, Any]) -> list[str]:
     """What stands before the network's longest name in the set."""
-    tied = {name for group in _tied(expected) for name in group}
+    shared = {name for group in tied(expected) for name in group}
     needed = [name for name, own in short.items() if _is_needed(own, expected)]
-    anchors = [name for name in needed if short[name] not in tied] or needed
+    anchors = [name for name in needed if short[name] not in shared] or needed
     if not anchors:
         return []
     anchor = max(anchors, key=len)
@@ -221,7 +221,7 @@ def _prefixes(found: StateSet, short: Mapping[str, str], expected: Mapping[str, 
 
 def _fit(found: StateSet, prefix: str, short: Mapping[str, str], expected: Mapping[str, Any]) -> Fit | None:
     names = {own: prefix + name for name, own in short.items() if prefix + name in found.entries}
-    for group in _tied(expected):
+    for group in tied(expected):
         stored = next((names[own] for own in group if own in names), None)
         if stored is not None:
             names |= {own: stored for own in group if own not in names}
@@ -261,7 +261,7 @@ def _with_rest(fit: Fit, explained: set[str]) -> Fit:
     return replace(fit, inside=tuple(inside), outside=tuple(outside))
 
 
-def _tied(expected: Mapping[str, Any]) -> list[list[str]]:
+def tied(expected: Mapping[str, Any]) -> list[list[str]]:
     """Names of the network that stand for one tensor."""
     places: dict[Any, list[str]] = defaultdict(list)
     for name, value in expected.items():
@@ -271,7 +271,7 @@ def _tied(expected: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _check_tied(fit: Fit, expected: Mapping[str, Any], file: str) -> None:
-    for group in _tied(expected):
+    for group in tied(expected):
         held = [fit.found.entries[fit.names[own]] for own in group if own in fit.names]
         if any(not _equal(held[0], other) for other in held[1:]):
             what = f"{file} holds different weights for {' and '.join(group[:2])}, which are one in the network"

@@ -189,14 +189,18 @@ def _integral(values: Floats) -> float | None:
 
 @contextmanager
 def _filtered(parts: Sequence[_Part], filter_name: FilterName, position: float) -> Iterator[None]:
-    """Some weights are zero inside, and what they were again outside."""
+    """Some weights are zero inside, and what they were again outside.
+
+    Their version is too, so that a backward of the caller's, begun before, finds them unchanged.
+    """
     originals = [part.weight.detach().clone() for part in parts]
-    try:
-        with torch.no_grad():
-            for part in parts:
-                part.weight.masked_fill_(part.removed(filter_name, position), 0)
-        yield
-    finally:
-        with torch.no_grad():
-            for part, original in zip(parts, originals, strict=True):
-                part.weight.copy_(original)
+    with torch.autograd.grad_mode._unsafe_preserve_version_counter(tuple(part.weight for part in parts)):
+        try:
+            with torch.no_grad():
+                for part in parts:
+                    part.weight.masked_fill_(part.removed(filter_name, position), 0)
+            yield
+        finally:
+            with torch.no_grad():
+                for part, original in zip(parts, originals, strict=True):
+                    part.weight.copy_(original)

@@ -150,7 +150,6 @@ BAD_MODELS = {
         LINEAR.replace("return ", "net = ") + "    nn.init.constant_(net[1].bias, float('nan'))\n    return net\n",
         "NaN",
     ),
-    "float64": (LINEAR.replace("Linear(64, 10)", "Linear(64, 10, dtype=torch.float64)"), "failed in forward"),
     "wrong size": ("def make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(65, 10))\n", "--input-size"),
     "raises when built": ("def make():\n    return 1 / 0\n", "ZeroDivisionError"),
     "not a module": ("def make():\n    return 'net'\n", "str"),

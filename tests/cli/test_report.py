@@ -219,3 +219,25 @@ def test_the_help_names_every_format(capsys: Any, monkeypatch: pytest.MonkeyPatc
 
 def test_a_run_folder_holds_three_formats() -> None:
     assert [FORMATS[name][0] for name in RUN_FILES] == ["record.json", "report.md", "report.html"]
+
+
+@pytest.mark.parametrize("name", ["record.json", "evidence.npz"])
+@pytest.mark.parametrize("form", ["html", "json"])
+def test_a_report_never_replaces_the_record_of_a_run(run, tmp_path, capsys, name, form):
+    before = (run / name).read_bytes()
+    (tmp_path / "link").symlink_to(run / name)
+    for place in (run / name, tmp_path / "link"):
+        error = error_of(["report", str(run), "--output", f"{form}={place}"], capsys)
+        assert "is part of a run, and a report would replace it; give the report another name" in error
+        assert len(error.splitlines()) == 1
+    assert error_of(["scan", "digits-cnn", "--output", f"{form}={run / name}"], capsys).count("part of a run") == 1
+    assert error_of(["diff", str(run), str(run), "--out", str(run / name)], capsys).count("part of a run") == 1
+    assert (run / name).read_bytes() == before
+
+
+def test_a_record_by_itself_is_written_again_but_by_nothing_else(run, tmp_path, capsys):
+    alone = tmp_path / "record.json"
+    for _ in range(2):
+        assert main(["report", str(run), "--output", f"json={alone}"]) == 0
+    assert "part of a run" in error_of(["report", str(run), "--output", f"html={alone}"], capsys)
+    assert main(["report", str(run), "--output", f"html={run / 'report.html'}"]) == 0

@@ -65,6 +65,17 @@ def test_layout_in_the_file_settles_the_doubt(save_npz):
     assert arrays.load(DataRequest(path), InputSpec()).pixels.shape == (2, 3, 3, 5)
 
 
+def test_objects_in_arrays_that_are_not_needed_are_not_read(save_npz):
+    things = numpy.array(["a", {"b": 1}], dtype=object)
+    images, labels = numpy.full((2, 5, 5, 3), 9, dtype="uint8"), numpy.array([0, 1])
+    path = save_npz(images=images, labels=labels, names=things, layout=things)
+    assert len(arrays.load(DataRequest(path), InputSpec()).labels) == 2
+    parts = {"x_train": things, "y_train": things, "x_test": images, "y_test": labels}
+    assert len(arrays.load(DataRequest(f"{save_npz(**parts)}:test"), InputSpec()).labels) == 2
+    with pytest.raises(DataError, match="holds Python objects"):
+        arrays.load(DataRequest(save_npz(images=things, labels=labels)), InputSpec())
+
+
 def test_only_chosen_images_are_resized(coded, save_npz, monkeypatch):
     seen = []
     original = arrays.to_input

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from lsa_audit.errors import DataError, UsageError
+from lsa_audit.gate.baseline import worse
 from lsa_audit.gate.needs import needs, said
 from lsa_audit.gate.paired import drop
 from lsa_audit.gate.snapshot import pack
 from lsa_audit.gates import PRESETS, Waiver
+from lsa_audit.records import Skipped
 from lsa_audit.records.gating import EXIT_CODES
 from lsa_audit.records.snapshot import NeuronCount
 from lsa_audit.report import github_annotations, junit, markdown, sarif
@@ -21,6 +23,7 @@ from lsa_audit.report.shown import Shown
 
 from ..report.builders import build
 from .builders import (
+    ADD,
     CLEAN_DROP,
     FGSM,
     MEASURED,
@@ -61,6 +64,39 @@ def test_a_run_against_itself_passes(images, asked):
     for check in drops:
         assert check.sentence.partition(";")[0].endswith("same weights and the same verdicts: nothing changed")
         assert (check.seen, check.images, check.p_broken, check.images_needed) == (0.0, images, None, None)
+
+
+IDLE = Skipped(what="parameter aux.weight", reason="parameter-unused", detail="Nothing reads it.")
+
+
+@pytest.mark.parametrize("asked", PRESETS.values(), ids=[*PRESETS])
+def test_a_run_that_skipped_something_passes_against_itself(asked):
+    run = run_of(60, skipped=(IDLE, ADD))
+    found = ask(asked, run, run)
+    assert int(found.exit_code) == 0
+    (check,) = [check for check in found.checks if check.kind == "skipped"]
+    assert check.sentence == "1 thing could not be measured, as in the baseline: layer add (no-batch): nothing changed"
+    assert (check.seen, check.run_value) == (0, 1)
+
+
+def test_parameters_that_nothing_reads_are_no_gap_unless_a_gate_names_them():
+    limit, run = ["error", {"max": 0}], snap(skipped=(IDLE,))
+    check = only(ask({"skipped": limit}, run))
+    assert (check.outcome, check.sentence) == ("passed", "0 things could not be measured (allowed 0): kept")
+    assert only(ask({"skipped": ["error", {"no_new": True}]}, run, snap())).outcome == "passed"
+    assert only(ask({"skipped@parameter*": limit}, run)).outcome == "failed"
+    assert list(worse(snap(), run)) == []
+
+
+def test_beside_a_baseline_only_what_it_could_measure_counts():
+    limit, fc = {"skipped": ["error", {"max": 0}]}, ADD.model_copy(update={"what": "layer fc"})
+    check = only(ask(limit, snap(skipped=(ADD, fc)), snap(skipped=(ADD,))))
+    assert (check.outcome, check.seen, check.run_value) == ("failed", 1, 2)
+    assert (
+        "2 things could not be measured, 1 of which the baseline does not name: layer fc (no-batch)" in check.sentence
+    )
+    other = snap(skipped=(ADD.model_copy(update={"reason": "other"}),))
+    assert only(ask(limit, snap(skipped=(ADD,)), other)).outcome == "failed"
 
 
 @pytest.mark.parametrize("right", [0, 60])

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lsa_audit.graph.flops import flops
+from lsa_audit.graph.neurons import neuron_dims
 from lsa_audit.graph.operations import KINDS, MATRIX_PRODUCTS, REDUCTIONS, SOFTMAX, SUMS
 
 from .networks import Residual
@@ -151,3 +153,29 @@ def test_an_operation_is_in_one_table_only():
 @pytest.mark.parametrize("name", sorted({*KINDS, *SOFTMAX, *SUMS, *REDUCTIONS, *MATRIX_PRODUCTS}))
 def test_an_operation_exists(name: str):
     assert hasattr(torch.ops.aten, name)
+
+
+class Pairs(nn.Module):
+    """Products of two values with a weight, and rows of a table that the input weights."""
+
+    shape = (4,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module, self.weight = nn.Bilinear(4, 4, 4), nn.Parameter(torch.rand(6, 4, 4))
+        self.table, self.fc = nn.EmbeddingBag(4, 6, mode="sum"), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        bag = self.table(torch.arange(4).expand(x.shape[0], -1), per_sample_weights=x)
+        return self.fc(functional.bilinear(self.module(x, x), x, self.weight) + bag)
+
+
+def test_bilinear_maps_and_weighted_tables_are_learnable_layers():
+    structure = structure_of(Pairs())
+    layers = {layer.op: layer for layer in all_layers(structure) if layer.kind == "learnable"}
+    assert list(layers) == ["embedding_bag", "bilinear", "linear"]
+    dims = neuron_dims(structure)
+    assert {dims[layer.site] for layer in layers.values()} == {1}
+    images = structure.images
+    assert flops(layers["bilinear"].node, structure.shapes) == 2 * images * 6 * (4 * 4 + 4)
+    assert flops(layers["embedding_bag"].node, structure.shapes) == 2 * images * 4 * 6

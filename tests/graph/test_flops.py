@@ -65,5 +65,20 @@ def test_a_formula_equals_the_counter(name: str):
     assert found[name.split()[0]] == counter.get_total_flops() > 0
 
 
+def spent(module: nn.Module, images: Tensor) -> dict[str, int]:
+    graph_module = export(module.eval().requires_grad_(False), images)
+    recorder = ShapeRecorder(graph_module)
+    recorder.run(images)
+    return {operation(node): flops(node, recorder.shapes) for node in graph_module.graph.nodes}
+
+
+def test_a_bilinear_map_costs_what_its_einsum_costs():
+    """torch's counter does not know it."""
+    bilinear = Function(lambda x, w: functional.bilinear(x, x[:, :3], w), (6, 4, 3))
+    einsum = Function(lambda x, w: torch.einsum("ni,oij,nj->no", x, w, x[:, :3]), (6, 4, 3))
+    images = torch.rand(5, 4)
+    assert spent(bilinear, images)["bilinear"] == spent(einsum, images)["einsum"] == 2 * 5 * 6 * (4 * 3 + 3)
+
+
 def test_other_operations_cost_nothing():
     assert flops(fx.Graph().call_function(torch.ops.aten.relu.default), {}) == 0

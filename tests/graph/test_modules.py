@@ -21,6 +21,7 @@ class Own(nn.Module):
     [
         (nn.Conv2d(1, 1, 1), "learnable"),
         (nn.LSTM(1, 1), "learnable"),
+        (nn.Bilinear(1, 1, 1), "learnable"),
         (nn.BatchNorm2d(1), "norm"),
         (nn.MultiheadAttention(4, 2), "attention"),
         (nn.GELU(), "activation"),
@@ -47,6 +48,7 @@ def test_a_block_is_a_child_of_a_sequence_with_a_learnable_and_another_layer():
     [
         (nn.Conv2d(3, 8, 1), None, (2, 8, 4, 4), 1),
         (nn.Linear(3, 8), None, (2, 5, 8), 2),
+        (nn.Bilinear(3, 3, 8), None, (2, 8), 1),
         (nn.ReLU(), ((2, 5, 8), 2), (2, 5, 8), 2),
         (nn.MaxPool2d(2), ((2, 8, 4, 4), 1), (2, 8, 2, 2), 1),
         (nn.Flatten(), ((2, 8, 4, 4), 1), (2, 128), None),
@@ -77,3 +79,8 @@ def test_flops_equal_the_counter(module: nn.Module, shape: tuple[int, ...]):
 
 def test_other_modules_cost_nothing():
     assert module_flops(nn.ReLU(), (2, 4), (2, 4)) == 0
+
+
+def test_a_bilinear_module_costs_two_products():
+    """torch's counter does not know it."""
+    assert module_flops(nn.Bilinear(4, 3, 6), (2, 4), (2, 6)) == 2 * 2 * 6 * (4 * 3 + 3)

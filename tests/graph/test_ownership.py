@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lsa_audit.graph.naming import names
-from lsa_audit.graph.ownership import flop_counts, parameter_counts, unused
+from lsa_audit.graph.ownership import NO_LAYERS, flop_counts, parameter_counts, unused
 
 from .networks import Transformer
 from .walking import all_layers, structure_of
@@ -41,6 +41,8 @@ def test_parameters_without_a_layer_of_their_own_go_to_the_next_else_the_last():
     (skipped,) = unused(homeless)
     assert (skipped.what, skipped.reason) == ("parameter idle", "parameter-unused")
     assert "3 parameters" in skipped.detail
+    (outside,) = unused([("scale", 3, NO_LAYERS)])
+    assert outside.reason == "parameter-outside-layers"
 
 
 def test_arithmetic_on_a_table_counts_when_it_is_made_for_each_image():

@@ -53,6 +53,15 @@ def lazy():
 def empty():
     return nn.Linear(2, 2, device="meta")
 
+def half():
+    return nn.Linear(4, 3).half()
+
+def compiled():
+    return torch.compile(nn.Linear(4, 3), backend="eager")
+
+def any_arguments(depth=2, **settings):
+    return nn.Linear(4, settings.get("num_classes", 3))
+
 ready = nn.Linear(2, 2)
 number = 3
 """
@@ -100,6 +109,26 @@ def test_arguments_reach_the_factory(folder: Path) -> None:
     model = load(ModelRequest("nets.py:net", arguments={"width": 9, "bias": False}))
     assert model.module.network[0].out_features == 9
     assert model.module.network[0].bias is None
+
+
+def test_half_precision_is_audited_in_float32_and_a_compiled_network_as_it_was_before(folder: Path) -> None:
+    model = fit(load(ModelRequest("nets.py:half")), torch.rand(2, 4))
+    assert model.module.network.weight.dtype == torch.float32
+    assert model.notes[1:] == ("the model computes in float16; it is audited in float32",)
+    assert type(load(ModelRequest("nets.py:compiled")).module.network) is torch.nn.Linear
+
+
+@pytest.mark.parametrize(
+    ("factory", "advice"),
+    [
+        ("half", "build the network with as many"),
+        ("any_arguments", "give --model-arg num_classes=5"),
+    ],
+)
+def test_the_advice_for_another_number_of_classes_fits_the_factory(folder: Path, factory: str, advice: str) -> None:
+    torch.save(torch.nn.Linear(4, 5).state_dict(), "five.pth")
+    with pytest.raises(ModelError, match=f"the file has 5 classes: {advice}$"):
+        load(ModelRequest("five.pth", arch=f"nets.py:{factory}"))
 
 
 def test_construction_is_seeded_and_the_callers_generators_do_not_move(folder: Path) -> None:

@@ -204,7 +204,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "complex": (lambda: RAW | {"fc.weight": RAW["fc.weight"].to(torch.complex64)}, "as complex64"),
     "quantised": (quantised, "quantised weights"),
     "qint8": (lambda: RAW | {"fc.weight": torch.quantize_per_tensor(RAW["fc.weight"], 0.1, 0, torch.qint8)}, "quantis"),
-    "head": (lambda: Net(7).state_dict(), "the file has 7 classes: give --model-arg num_classes=7"),
+    "head": (lambda: Net(7).state_dict(), "the file has 7 classes: build the network with as many"),
     "another network": (
         lambda: {"arch": "resnet50", "state_dict": {"conv1.weight": torch.ones(2), "layer1.x": torch.ones(1)}},
         "8 missing .* 2 unexpected .* it is for 'resnet50'",
@@ -226,6 +226,28 @@ def test_what_does_not_fit_gets_one_line(tmp_path: Path, make: Callable[[], Any]
     assert caught.value.exit_code == ExitCode.USAGE
     assert "\n" not in str(caught.value)
     assert same(network, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("num_classes",), "give --model-arg num_classes=7"),
+        (("width", "n_classes"), "give --model-arg n_classes=7"),
+        (("width",), "build the network with as many"),
+        ((), "build the network with as many"),
+    ],
+)
+def test_the_advice_on_classes_names_an_argument_that_is_there(
+    tmp_path: Path, arguments: tuple[str, ...], advice: str
+) -> None:
+    with pytest.raises(AuditError, match=f"the file has 7 classes: {advice}$"):
+        restore(Net(), saved(Net(7).state_dict(), tmp_path), arguments=arguments)
+
+
+@pytest.mark.parametrize(("arguments", "advice"), [(("width",), " and --model-arg"), ((), "")])
+def test_no_argument_is_advised_where_none_is_taken(tmp_path: Path, arguments: tuple[str, ...], advice: str) -> None:
+    with pytest.raises(AuditError, match=f"check the architecture{advice}$"):
+        restore(Net(), saved({"x.weight": torch.ones(2), "y.weight": torch.ones(1)}, tmp_path), arguments=arguments)
 
 
 def test_looking_for_weights_ends(tmp_path: Path) -> None:

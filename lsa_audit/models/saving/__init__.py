@@ -66,7 +66,8 @@ def pack(model: Model, request: ModelRequest) -> Packed:
         raise ModelError(what, "give the float32 model that it was made from")
     # A checkpoint that was loaded over the file is itself a change of the file.
     before = load(replace(request, checkpoint=None)).module.network
-    edit = Edit(path.name, state_of(before), state_of(network))
+    parameters = tuple(name for name, _ in before.named_parameters())
+    edit = Edit(path.name, state_of(before), state_of(network), parameters)
     complete = with_config(with_sidecar(request) if request.spec == asked.spec else request, path)
     kind = sniff(path, request.limits)
     if kind == "sharded":

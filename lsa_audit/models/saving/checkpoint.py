@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
+from .. import unnamed
 from ..archives import opened, sha256
 from ..checkpoint import unpickle
 from ..pickled import module_in
@@ -29,7 +30,10 @@ def pack(edit: Edit, request: ModelRequest) -> bytes:
     path = Path(request.spec)
     payload = unpickle(path, request.limits, request.trusts(sha256(path)))
     module = module_in(payload, request.weights) if request.arch is None else None
-    found = choose(fits_in(payload if module is None else module, edit.before), edit.before, request.weights, path.name)
+    held, asked = payload if module is None else module, (request.weights, path.name)
+    everything, averages = fits_in(held, edit.before), unnamed.averages_in(held, edit.before)
+    found = unnamed.choose(averages, everything, edit.before, edit.parameters, *asked)
+    found = found or choose(everything, edit.before, *asked)
     if found is None:
         what = f"{path.name} holds its weights under other names than the network"
         raise ModelError(what, "save the network's state_dict() and give that")

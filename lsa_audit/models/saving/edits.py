@@ -22,16 +22,18 @@ class Edit:
     Attributes:
         file: its name, for messages.
         before, after: tensors on the CPU; `after` has every name of `before`.
+        parameters: names of those that are parameters, in the network's order, each once.
     """
 
     file: str
     before: Mapping[str, Tensor]
     after: Mapping[str, Tensor]
+    parameters: tuple[str, ...] = ()
 
     @cached_property
     def changed(self) -> tuple[str, ...]:
         """Names of the tensors that differ."""
-        return tuple(name for name, value in self.before.items() if not torch.equal(value, self.after[name]))
+        return tuple(name for name, value in self.before.items() if not _same(value, self.after[name]))
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:
@@ -67,6 +69,11 @@ def write(edit: Edit, stored: Mapping[str, Tensor]) -> None:
 def agree(stored: Tensor, value: Tensor) -> bool:
     """Whether two tensors are the same but for the type of the one or the other."""
     return torch.equal(stored, value.to(stored.dtype)) or torch.equal(stored.to(value.dtype), value)
+
+
+def _same(before: Tensor, after: Tensor) -> bool:
+    """A network that was read in half or double precision may be computed with in float32."""
+    return torch.equal(before.to(after.dtype), after)
 
 
 def _store(file: str, name: str, target: Tensor, value: Tensor) -> None:

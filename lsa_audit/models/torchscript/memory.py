@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,7 +24,7 @@ def from_script(module: torch.jit.ScriptModule, request: ModelRequest) -> Model:
         request: mean, std, sizes and limits; its `spec` does not count.
 
     Raises:
-        ModelError: it cannot be saved, or holds an operation that only TorchScript has.
+        ModelError: it cannot be saved, holds an operation that only TorchScript has, or weights that no file can hold.
         UsageError: a wrong mean, std or input size.
 
     Cost: one copy of the module in the temporary folder, and as `torchscript.load`.
@@ -38,5 +39,16 @@ def from_script(module: torch.jit.ScriptModule, request: ModelRequest) -> Model:
             raise ModelError(
                 f"the TorchScript module {label} cannot be saved: {reason}", "give it as a file"
             ) from error
-        model = load(replace(request, spec=str(path), allow_code=True))
+        try:
+            model = load(replace(request, spec=str(path), allow_code=True))
+        except ModelError as error:
+            if not _packed(module):
+                raise
+            what = f"torch.jit.optimize_for_inference has packed the weights of {label} for this processor"
+            raise ModelError(what, "give the module as it was before that; it may be frozen") from error
     return replace(model, name=label, weights="as given in memory")
+
+
+def _packed(module: Any) -> bool:
+    """Whether weights are in oneDNN's own layout, whose operations have no derivative and which no file can hold."""
+    return bool(module.graph.findAllNodes("prim::ConstantMKLDNNTensor"))
