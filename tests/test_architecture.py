@@ -129,6 +129,13 @@ def test_importing_leaves_torch_out(module):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_command_line_starts_without_what_only_work_needs():
+    heavy = {"numpy", "scipy", "pydantic", "matplotlib", "yaml"}
+    code = f"import sys, lsa_audit.cli; sys.exit(', '.join({heavy!r} & set(sys.modules)) or None)"
+    result = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert result.stderr == ""
+
+
 def test_files_stay_readable():
     long = {path.name: count for path in FILES if (count := len(path.read_text().splitlines())) > 330}
     assert long == {}

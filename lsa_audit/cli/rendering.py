@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import UsageError
-from ..runs import EVIDENCE_NAME, RECORD_NAME
 from ..writing import STDOUT as STDOUT_DESCRIPTOR
 from ..writing import descriptor_of, write_whole
 
@@ -77,6 +76,8 @@ def refuse_run(place: Path, format_name: str) -> None:
     Raises:
         UsageError: that is what stands there.
     """
+    from ..runs import EVIDENCE_NAME, RECORD_NAME
+
     partner = {RECORD_NAME: EVIDENCE_NAME, EVIDENCE_NAME: RECORD_NAME}.get(place.name)
     if partner is None or not os.path.lexists(place):
         return
