@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ..errors import ModelError, UsageError
 from ..records import DecidedBy, LogitsAre, OutputInfo, OutputKind
+from .calls import LINEAR, Activation
 from .heads import HALVES, IN_FRONT, Blend, Head, Transform
 from .outputs import ONLY, Choice, candidates, choose, columns, named
-from .peeling import LINEAR, Activation, Watch, agrees
-from .saturating import squashed
+from .peeling import Watch
+from .saturating import agrees, squashed
 
 OutputsAre = Literal["logits", "probabilities"]
 

@@ -11,66 +11,29 @@ from collections import deque
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .squashing import RISES, SQUASHES, STEPS, Step, has_bounds, step_of
-
-Activation = Literal["sigmoid", "softmax", "log-sigmoid", "log-softmax", "argmax", "squash"]
-
-ACTIVATIONS: dict[str, Activation] = {
-    **dict.fromkeys(("sigmoid", "sigmoid_", "expit", "special_expit"), "sigmoid"),
-    **dict.fromkeys(("softmax", "_softmax", "special_softmax"), "softmax"),
-    **dict.fromkeys(("log_softmax", "_log_softmax", "special_log_softmax"), "log-softmax"),
-    **dict.fromkeys(("logsigmoid", "log_sigmoid"), "log-sigmoid"),
-    "argmax": "argmax",
-}
-"""By the name of the call, whether it is Python's or the operation's."""
-
-SHAPES = frozenset(
-    {
-        *("squeeze", "squeeze_", "unsqueeze", "unsqueeze_", "flatten", "reshape", "_reshape_copy", "view", "view_copy"),
-        *("_unsafe_view", "contiguous", "clone", "alias", "detach", "permute", "transpose", "t", "movedim", "moveaxis"),
-        *("select", "slice", "narrow", "__getitem__", "getitem", "expand", "__get__"),
-    }
+from .calls import (
+    ACTIVATIONS,
+    BEHIND_FACTORS,
+    CASTS,
+    CLIPPED,
+    CLIPS,
+    EXPANSIONS,
+    JOINS,
+    LOGARITHMS,
+    POSITIVE,
+    REDUCTIONS,
+    SCALINGS,
+    SHAPES,
+    Activation,
 )
-"""Calls that only move entries: the same call on the logits gives the logits of what it returns."""
-
-CASTS = frozenset({"to", "float", "double", "half", "bfloat16", "type", "type_as", "_to_copy", "cpu", "cuda"})
-SCALINGS = frozenset({"mul", "mul_", "__mul__", "__rmul__", "multiply", "div", "div_", "__truediv__", "true_divide"})
-CLIPS = frozenset({"clamp", "clip", "clamp_", "clip_", "clamp_min", "clamp_max"})
-JOINS = frozenset({"cat", "concat", "concatenate", "hstack", "stack"})
-LOGARITHMS: dict[Activation, Activation] = {"sigmoid": "log-sigmoid", "softmax": "log-softmax"}
-CLIPPED = 1e-3
-"""A clip of probabilities to [c, 1 - c] decides nothing for c up to this."""
-
-LINEAR = frozenset({"linear", "addmm", "bilinear", "conv1d", "conv2d", "conv3d", "convolution", "_convolution"})
-"""Calls whose results have no bounds: an output that one of them makes is a logit."""
-
-NORMS = frozenset({"norm", "vector_norm", "linalg_vector_norm", "linalg_norm"})
-POSITIVE = NORMS | {
-    "sigmoid",
-    "softmax",
-    "_softmax",
-    "hardsigmoid",
-    "exp",
-    "softplus",
-    "relu",
-    "relu6",
-    "abs",
-    "square",
-}
-"""Calls whose results are never below 0."""
-REDUCTIONS = frozenset({"sum", "mean", "amax", "sqrt", "clamp_min", "clamp", "clip", "add", "maximum", "pow"})
-"""Calls that make nothing below 0 of what is not, with numbers that are not."""
-EXPANSIONS = frozenset({"expand", "expand_as"})
-BEHIND_FACTORS = frozenset({"log", "log_", "log2", "log10", "sqrt", "exp"})
+from .squashing import RISES, SQUASHES, STEPS, Step, has_bounds, step_of
 
 IN_PLACE = frozenset({"sigmoid_", *(name for name in SQUASHES if name.endswith("_"))})
 RECENT = 64
-TINY = 1e-30
 
 
 class Found(NamedTuple):
@@ -92,12 +55,15 @@ class Found(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """A recent result: the call that it goes back to, and whether it is never below 0, and one number an image."""
+    """A recent result: the call that it goes back to, whether it is never below 0, and one number an image, and of what
+    it is the absolute value, with what was added to that.
+    """
 
     value: Tensor
     origin: str
     positive: bool
     one_an_image: bool
+    size_of: tuple[Tensor, Any] | None = None
 
 
 class Watch(TorchFunctionMode):
@@ -117,6 +83,7 @@ class Watch(TorchFunctionMode):
         before = args[0].clone() if in_place and args and isinstance(args[0], Tensor) else None
         result = func(*args, **named)
         if isinstance(result, Tensor):
+            args, named = _in_order(func, args, named)
             self._recent.append(self._made(name, args, named, result))
             if _is_single(result):
                 self._constants[result] = all(self._is_constant(value) for value in (*args, *named.values()))
@@ -146,7 +113,26 @@ class Watch(TorchFunctionMode):
             origin = last.origin if moved else name
             positive |= last.positive and (name != "add" or _is_positive(_other(args[1:], named)))
             one_an_image |= last.one_an_image and name in EXPANSIONS
-        return _Made(result, origin or name, positive, one_an_image)
+        return _Made(result, origin or name, positive, one_an_image, self._size_of(name, args, operand))
+
+    def _size_of(self, name: str, args: Any, operand: Any) -> tuple[Tensor, Any] | None:
+        if name == "abs" and isinstance(operand, Tensor):
+            return operand, None
+        if name != "add" or len(args) < 2:
+            return None
+        made, other = self._last(args[0]), args[1]
+        if made is None or made.origin != "abs":
+            made, other = self._last(args[1]), args[0]
+        known = made is not None and made.origin == "abs" and made.size_of is not None and self._is_constant(other)
+        return (made.size_of[0], other) if known and made is not None and made.size_of is not None else None
+
+    def _softsign(self, name: str, args: Any) -> Callable[..., Any] | None:
+        """Where a value is divided by a number plus its own absolute value, that as one function of both."""
+        made = self._last(args[1]) if "div" in name and len(args) == 2 else None
+        if made is None or made.origin != "add" or made.size_of is None or made.size_of[0] is not args[0]:
+            return None
+        number = made.size_of[1]
+        return lambda values: _softened(values, number)
 
     def _is_constant(self, value: Any) -> bool:
         """Whether a value is the same for all images: a number, a parameter or what was made of such alone."""
@@ -158,14 +144,14 @@ class Watch(TorchFunctionMode):
         if name in JOINS:
             self._join(func, args, named, result)
             return
-        if not args:
-            args = tuple(named[key] for key in ("input", "self") if key in named)
         operand = args[0] if args else None
         if not isinstance(operand, Tensor):
             if len(args) > 1 and isinstance(args[1], Tensor) and (entry := self.found(args[1])) is not None:
                 self._pass_on(name, func, args, 1, named, entry, result)
             return
         entry = self.found(operand)
+        if (softsign := self._softsign(name, args)) is not None:
+            name, func, args, named = "softsign", softsign, args[:1], {}
         squash = SQUASHES.get(name, "") if has_bounds(name, args[1:], named) else ""
         if name in ACTIVATIONS:
             self._keep(result, Found(ACTIVATIONS[name], operand))
@@ -282,6 +268,26 @@ def _name(func: Any) -> str:
     return str(name)
 
 
+def _in_order(func: Any, args: Any, named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments by position as far as they go; exported programs and rebuilt scripts may pass all by name."""
+    if args:
+        return args, named
+    schema = getattr(func, "_schema", None)
+    names = ["input", "self"] if schema is None else [entry.name for entry in schema.arguments if not entry.kwarg_only]
+    left = dict(named)
+    found = []
+    for name in names:
+        if name in left:
+            found.append(left.pop(name))
+        elif schema is not None:
+            break
+    return tuple(found), left
+
+
+def _softened(values: Tensor, number: Any) -> Tensor:
+    return values / (values.abs() + (number.to(values) if isinstance(number, Tensor) else number))
+
+
 def _is_single(value: Tensor) -> bool:
     """Whether a tensor is one number, whatever the batch."""
     return all(isinstance(size, int) and size == 1 for size in value.shape)
@@ -307,26 +313,3 @@ def _is_wide(rest: Sequence[Any], named: dict[str, Any]) -> bool:
     if not all(isinstance(value, int | float) for value in numbers):
         return False
     return (low is None or low <= CLIPPED) and (high is None or high >= 1 - CLIPPED)
-
-
-def agrees(kind: Activation, logits: Tensor, outputs: Tensor) -> bool:
-    """Whether the activation really makes these outputs [N, K] of those logits, up to a positive factor.
-
-    For a softmax the factor may differ from image to image, as it does where only some of its classes are returned.
-    """
-    if logits.shape != outputs.shape:
-        return False
-    tolerance = 1e-4 if outputs.dtype in (torch.float32, torch.float64) else 2e-2
-    logits, outputs = logits.double(), outputs.double()
-    if kind == "softmax":
-        return logits.shape[1] > 1 and is_near(outputs / outputs.sum(1, keepdim=True), logits.softmax(1), tolerance)
-    if kind == "log-softmax":
-        return logits.shape[1] > 1 and is_near(outputs.log_softmax(1).exp(), logits.softmax(1), tolerance)
-    made = logits.sigmoid() if kind == "sigmoid" else torch.nn.functional.logsigmoid(logits)
-    factor = outputs.abs().sum() / made.abs().sum().clamp_min(TINY)
-    return is_near(outputs / factor.clamp_min(TINY), made, tolerance * max(1.0, float(made.abs().max())))
-
-
-def is_near(found: Tensor, expected: Tensor, tolerance: float) -> bool:
-    """Whether no entry differs by more."""
-    return bool(((found - expected).abs() <= tolerance).all())

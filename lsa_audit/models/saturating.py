@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .calls import Activation
 from .heads import Blend
-from .peeling import Activation, Found, agrees, is_near
+from .peeling import Found
 from .squashing import HARD, REACH, RISES, Curve, Step, curve, run
 
 BASES: Mapping[Activation, Step] = {"sigmoid": torch.sigmoid, "log-sigmoid": torch.nn.functional.logsigmoid}
@@ -23,6 +24,9 @@ LEAK = 0.05
 through the values in front, and 25, 29, 34 with slopes of 0.03, 0.1, 0.2."""
 BY_HAND = frozenset(RISES.values())
 """What sigmoids and softmaxes are written with."""
+
+
+TINY = 1e-30
 
 
 class Squash(NamedTuple):
@@ -87,3 +91,26 @@ def _same_order(logits: Tensor, outputs: Tensor, tolerance: float) -> bool:
     """Whether the outputs rise with the logits, up to rounding, on every image."""
     sorted_outputs = outputs.gather(1, logits.argsort(1))
     return bool((sorted_outputs.diff(dim=1) >= -tolerance * outputs.abs().max()).all())
+
+
+def agrees(kind: Activation, logits: Tensor, outputs: Tensor) -> bool:
+    """Whether the activation really makes these outputs [N, K] of those logits, up to a positive factor.
+
+    For a softmax the factor may differ from image to image, as it does where only some of its classes are returned.
+    """
+    if logits.shape != outputs.shape:
+        return False
+    tolerance = 1e-4 if outputs.dtype in (torch.float32, torch.float64) else 2e-2
+    logits, outputs = logits.double(), outputs.double()
+    if kind == "softmax":
+        return logits.shape[1] > 1 and is_near(outputs / outputs.sum(1, keepdim=True), logits.softmax(1), tolerance)
+    if kind == "log-softmax":
+        return logits.shape[1] > 1 and is_near(outputs.log_softmax(1).exp(), logits.softmax(1), tolerance)
+    made = logits.sigmoid() if kind == "sigmoid" else torch.nn.functional.logsigmoid(logits)
+    factor = outputs.abs().sum() / made.abs().sum().clamp_min(TINY)
+    return is_near(outputs / factor.clamp_min(TINY), made, tolerance * max(1.0, float(made.abs().max())))
+
+
+def is_near(found: Tensor, expected: Tensor, tolerance: float) -> bool:
+    """Whether no entry differs by more."""
+    return bool(((found - expected).abs() <= tolerance).all())
