@@ -64,7 +64,7 @@ def at_bounds(logits: Tensor) -> int:
     wins = (up & (high > low)).gather(1, winner).flatten()
     others = (up | down).scatter(1, winner, False).sum(1) >= (values.shape[1] - 1) / 2
     found = winner.flatten()[wins & others]
-    return len(found) - len(found.unique())
+    return len(found) - len(set(found.tolist()))
 
 
 def repeat_difference(module: nn.Module, images: Tensor) -> float:

@@ -26,6 +26,7 @@ SHAPES = frozenset(
 
 CASTS = frozenset({"to", "float", "double", "half", "bfloat16", "type", "type_as", "_to_copy", "cpu", "cuda"})
 SCALINGS = frozenset({"mul", "mul_", "__mul__", "__rmul__", "multiply", "div", "div_", "__truediv__", "true_divide"})
+DIVISIONS = frozenset({"div", "div_", "divide", "__truediv__", "true_divide"})
 CLIPS = frozenset({"clamp", "clip", "clamp_", "clip_", "clamp_min", "clamp_max"})
 JOINS = frozenset({"cat", "concat", "concatenate", "hstack", "stack"})
 LOGARITHMS: dict[Activation, Activation] = {"sigmoid": "log-sigmoid", "softmax": "log-softmax"}

@@ -70,7 +70,8 @@ class Head:
         """What the network takes -> logits [N, K]. Before the first run a single tensor comes out as it is."""
         if not self.peels:
             return self.complete(self.picked(network(prepared)))
-        with Watch() as watch:
+        watch = Watch()
+        with watch:
             outputs = self.picked(network(prepared))
         value = outputs
         for place in range(self.peels):

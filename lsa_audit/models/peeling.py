@@ -8,12 +8,11 @@ the network (attention, gates) is never taken for the last one, and nothing of t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from .calls import (
     ACTIVATIONS,
@@ -21,6 +20,7 @@ from .calls import (
     CASTS,
     CLIPPED,
     CLIPS,
+    DIVISIONS,
     EXPANSIONS,
     JOINS,
     LOGARITHMS,
@@ -71,8 +71,10 @@ class Watch(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._found: MutableMapping[Tensor, Found] = WeakTensorKeyDictionary()
-        self._constants: MutableMapping[Tensor, bool] = WeakTensorKeyDictionary()
+        # Each with the tensor that it is known by, so that no other takes its place in memory.
+        self._found: dict[int, tuple[Tensor, Found]] = {}
+        self._squashed: deque[int] = deque()
+        self._constants: dict[int, tuple[Tensor, bool]] = {}
         self._recent: deque[_Made] = deque(maxlen=RECENT)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -86,13 +88,15 @@ class Watch(TorchFunctionMode):
             args, named = _in_order(func, args, named)
             self._recent.append(self._made(name, args, named, result))
             if _is_single(result):
-                self._constants[result] = all(self._is_constant(value) for value in (*args, *named.values()))
+                constant = all(self._is_constant(value) for value in (*args, *named.values()))
+                self._constants[id(result)] = (result, constant)
             self._note(name, func, args if before is None else (before, *args[1:]), named, result)
         return result
 
     def found(self, output: Tensor) -> Found | None:
         """What made this very tensor, where that is an activation with nothing behind it that changes an order."""
-        return self._found.get(output)
+        known = self._found.get(id(output))
+        return known[1] if known is not None and known[0] is output else None
 
     def maker(self, output: Tensor) -> str:
         """Name of the call that made this tensor; empty where it was not seen, or long ago."""
@@ -128,7 +132,7 @@ class Watch(TorchFunctionMode):
 
     def _softsign(self, name: str, args: Any) -> Callable[..., Any] | None:
         """Where a value is divided by a number plus its own absolute value, that as one function of both."""
-        made = self._last(args[1]) if "div" in name and len(args) == 2 else None
+        made = self._last(args[1]) if name in DIVISIONS and len(args) == 2 else None
         if made is None or made.origin != "add" or made.size_of is None or made.size_of[0] is not args[0]:
             return None
         number = made.size_of[1]
@@ -138,7 +142,10 @@ class Watch(TorchFunctionMode):
         """Whether a value is the same for all images: a number, a parameter or what was made of such alone."""
         if isinstance(value, list | tuple):
             return all(self._is_constant(entry) for entry in value)
-        return not isinstance(value, Tensor) or (_is_single(value) and self._constants.get(value, True))
+        if not isinstance(value, Tensor):
+            return True
+        known = self._constants.get(id(value))
+        return _is_single(value) and (known is None or known[0] is not value or known[1])
 
     def _note(self, name: str, func: Any, args: Any, named: dict[str, Any], result: Tensor) -> None:
         if name in JOINS:
@@ -165,7 +172,12 @@ class Watch(TorchFunctionMode):
             self._pass_on(name, func, args, 1, named, entry, result)
 
     def _keep(self, output: Tensor, entry: Found) -> None:
-        self._found[output] = entry
+        self._found[id(output)] = (output, entry)
+        if entry.kind == "squash":
+            # There may be one behind every layer, and only those that end the network are asked for.
+            self._squashed.append(id(output))
+            if len(self._squashed) > RECENT:
+                self._found.pop(self._squashed.popleft(), None)
 
     def _pass_on(
         self,
@@ -223,7 +235,7 @@ class Watch(TorchFunctionMode):
     ) -> None:
         """The same for each number, whatever the image and the class."""
         rest = (*args[:place], *args[place + 1 :])
-        divides = place == 1 and "div" in name
+        divides = place == 1 and name in DIVISIONS
         scales = name in SCALINGS and _is_positive(_other(rest, named)) and not divides
         wide = place == 0 and name in CLIPS and _is_wide(rest, named)
         if entry.shared:
@@ -244,7 +256,7 @@ class Watch(TorchFunctionMode):
         """Something of each image's own, added or multiplied."""
         made = self._last(value)
         positive = made is not None and made.positive
-        if positive and name in SCALINGS and (place == 0 or "div" not in name):
+        if positive and name in SCALINGS and (place == 0 or name not in DIVISIONS):
             self._keep(output, entry._replace(shared="scaled", plain=False))
         elif (name in ("sub", "sub_") and place == 0) or name in ("add", "add_"):
             self._keep(output, entry._replace(shared=entry.shared or "added", plain=False))
