@@ -38,6 +38,7 @@ def examine(
     return ModelHealth(
         outputs=health.outputs_are(logits),
         saturated=int(health.saturated(logits).sum()),
+        at_bounds=health.at_bounds(logits),
         repeat_difference=repeated,
         training_layers=health.training_layers(module),
         given_in_training=given_in_training,

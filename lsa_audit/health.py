@@ -28,6 +28,7 @@ SLOPE_STEPS = (1 / 1020, 1 / 255, 4 / 255)
 """Small ones show the slope; a model that rounds inside may need the last one to change at all."""
 SLOPE_ROUNDING = 1e-5
 """Of the largest logit: about a hundred roundings of float32."""
+AT_BOUND = 0.01
 NOISE_FACTOR = 4.0
 CURVATURE = 0.5
 """Four times the step must change the loss by four times as much, up to this share."""
@@ -47,6 +48,23 @@ def outputs_are(logits: Tensor) -> Literal["logits", "probabilities", "log-proba
 def saturated(logits: Tensor) -> Tensor:
     """[N] bool: the softmax of the likeliest class is exactly 1 in float32, so the cross-entropy has no gradient."""
     return logits.softmax(1).amax(1) == 1
+
+
+def at_bounds(logits: Tensor) -> int:
+    """Of how many rows [N, K] the winner is at its class's upper bound and half of the others at one of theirs.
+
+    Bounds are the largest and the smallest value of each class over all rows; what lies within 1 % of their distance is
+    at them. One row a class is there in any case, and not counted.
+    """
+    values = logits.double()
+    low, high = values.amin(0), values.amax(0)
+    near = AT_BOUND * (high - low)
+    winner = values.argmax(1, keepdim=True)
+    up, down = high - values <= near, values - low <= near
+    wins = (up & (high > low)).gather(1, winner).flatten()
+    others = (up | down).scatter(1, winner, False).sum(1) >= (values.shape[1] - 1) / 2
+    found = winner.flatten()[wins & others]
+    return len(found) - len(set(found.tolist()))
 
 
 def repeat_difference(module: nn.Module, images: Tensor) -> float:

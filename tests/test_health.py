@@ -35,6 +35,29 @@ def test_saturated_images_have_a_softmax_of_one():
     assert health.saturated(logits).tolist() == [False, True, True]
 
 
+@pytest.mark.parametrize(
+    ("change", "saturates"),
+    [
+        (lambda logits: logits, False),
+        (torch.relu, False),
+        (functional.softplus, False),
+        (lambda logits: 30 * torch.tanh(logits / 30), False),
+        (torch.tanh, True),
+        (lambda logits: torch.tanh(logits) * torch.arange(1, 1 + logits.shape[1]), True),
+    ],
+    ids=["logits", "relu", "softplus", "capped", "tanh", "tanh of each class's own scale"],
+)
+@pytest.mark.parametrize("images", [4, 40, 400])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_outputs_at_their_bounds_are_counted(change, saturates, images, classes):
+    """Of a network that is as sure as trained ones are: one class far above 0, the others below."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(images, classes, generator=generator) - 8
+    logits[range(images), torch.arange(images) % min(classes, images // 2)] += 16
+    assert (health.at_bounds(change(logits)) > images / 2) is (saturates and images > 4)
+    assert health.at_bounds(torch.ones(images, classes)) == 0
+
+
 def test_two_forwards_of_a_random_model_differ():
     images = torch.rand(4, 3, 8, 8)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))

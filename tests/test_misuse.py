@@ -183,6 +183,8 @@ ENDINGS = {
     "classes": lambda logits: logits.argmax(1),
     "softmax": lambda logits: logits.softmax(1),
     "sigmoids": torch.sigmoid,
+    "tanh": torch.tanh,
+    "sigmoids that share 1": lambda logits: logits.sigmoid() / logits.sigmoid().sum(1, keepdim=True),
     "labels too": lambda logits: (logits.argmax(1), logits),
 }
 
@@ -197,8 +199,12 @@ def test_what_stands_behind_the_logits_changes_no_figure(images, labels, after):
 
 
 def test_probabilities_that_nothing_can_be_removed_from_are_attacked_and_told(images, labels):
-    by_hand = Changed(after=lambda logits: logits.exp() / logits.exp().sum(1, keepdim=True))
-    plain, record = (audited(built(make), images, labels) for make in (Small, lambda: by_hand))
+    """As `logsumexp` is no activation that is looked for."""
+
+    def by_hand() -> nn.Module:
+        return Changed(after=lambda logits: (logits - logits.logsumexp(1, keepdim=True)).exp())
+
+    plain, record = (audited(built(make), images, labels) for make in (Small, by_hand))
     assert ("probability-outputs", "note") in found(record)
     assert record.attacks[-1].robust_accuracy.count <= plain.attacks[-1].robust_accuracy.count + 1
 

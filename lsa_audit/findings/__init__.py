@@ -34,6 +34,7 @@ HEALTH_RULES: dict[str, Rule] = {
     "random-outputs": determinism.random_outputs,
     "probability-outputs": outputs.probabilities,
     "saturated-logits": outputs.saturated,
+    "saturated-outputs": outputs.at_bounds,
     "nonfinite-logits": outputs.nonfinite_logits,
     "nonfinite-gradients": gradients.nonfinite,
     "zero-gradients": gradients.zero,

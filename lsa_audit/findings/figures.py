@@ -94,6 +94,12 @@ def _saturated(record: AuditRecord) -> list[Seen] | str:
     return [_part("", record.health.saturated, record.clean.total, "clean images")]
 
 
+def _at_bounds(record: AuditRecord) -> list[Seen] | str:
+    if record.health is None or record.health.at_bounds is None:
+        return NO_HEALTH
+    return [_part("", record.health.at_bounds, record.clean.total, "clean images")]
+
+
 def _nonfinite_logits(record: AuditRecord) -> list[Seen] | str:
     return [
         _part(result.perturbation.id, result.nonfinite, result.robust_accuracy.total, "perturbed images")
@@ -225,6 +231,7 @@ FIGURES: dict[str, Figure] = {
     "random-outputs": Figure(_random_outputs, determinism.REPEAT_LIMIT),
     "probability-outputs": Figure(_probability_outputs),
     "saturated-logits": Figure(_saturated, outputs.SATURATED_SHARE),
+    "saturated-outputs": Figure(_at_bounds, outputs.BOUNDS_SHARE),
     "nonfinite-logits": Figure(_nonfinite_logits, 0),
     "nonfinite-gradients": Figure(_nonfinite_gradients, gradients.NONFINITE_SHARE),
     "zero-gradients": Figure(_zero, gradients.ZERO_SHARE),

@@ -10,6 +10,9 @@ from .attack_health import at_stake, attacks, graded, health, same_ball
 SATURATED_SHARE = 0.1
 """Above one clean image in ten the attacks that raise the cross-entropy start from a flat place too often to ignore."""
 
+BOUNDS_SHARE = 0.5
+"""Networks whose outputs are logits have none or a few in a hundred, most have whose outputs saturate."""
+
 CROSS_ENTROPY = frozenset({"fgsm", "pgd", "apgd-ce", "ddn"})
 """The attacks that raise the cross-entropy; the others compare logits, which saturation leaves apart."""
 
@@ -85,6 +88,20 @@ def saturated(record: AuditRecord) -> list[Finding]:
         f"the cross-entropy is flat around them and attacks that raise it can stall.{advice}"
     )
     return [health("saturated-logits", level, record.model.name, message)]
+
+
+def at_bounds(record: AuditRecord) -> list[Finding]:
+    """Many clean images with outputs at their bounds, and nothing in front of these that attacks could see."""
+    count = None if record.health is None else record.health.at_bounds
+    total = record.clean.total
+    if count is None or count <= BOUNDS_SHARE * total or not attacks(record):
+        return []
+    message = (
+        f"On {count} of {total} clean images ({format_percent(count / total)}) the outputs are at their bounds: "
+        "gradients fade there, and the true robust accuracy can be lower. Return the values in front of the last "
+        "activation, or name them with --logits."
+    )
+    return [health("saturated-outputs", "warning" if at_stake(record) else "note", record.model.name, message)]
 
 
 def is_saturated(record: AuditRecord) -> bool:

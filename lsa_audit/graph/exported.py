@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
+from ..models.base import PixelModel
 from ..records import GraphInfo, LayerInfo, Skipped
 from .base import Graph, Layer, Layout
 from .finding import Found, find, find_blocks
@@ -45,7 +46,7 @@ class _Comparison:
     independent: bool
 
 
-def describe(graph_module: fx.GraphModule, module: nn.Module, images: Tensor, parity: float) -> Graph:
+def describe(graph_module: fx.GraphModule, module: PixelModel, images: Tensor, parity: float) -> Graph:
     """The layers of an exported graph, each verified on real values.
 
     Args:

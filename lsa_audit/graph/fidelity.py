@@ -156,7 +156,9 @@ def _of_module(module: PixelModel, images: Tensor) -> tuple[dict[tuple[str, int]
     def on_exit(path: str, _: Tensor | None, output: Any) -> None:
         number = counts[path]
         counts[path] += 1
-        if watch is not None and isinstance(output, Tensor) and watch.found(output) is not None:
+        entry = watch.found(output) if watch is not None and isinstance(output, Tensor) else None
+        # Where the outputs decide, the graph holds what makes them.
+        if entry is not None and (entry.plain or not module.head.ties):
             return
         # Inside vmap there are no values to keep.
         if (

@@ -37,9 +37,30 @@ class Found:
 
 def find(structure: Structure) -> list[Found]:
     """All layers but blocks, in the order of execution."""
-    found = [layer for node in structure.graph.nodes if (layer := _classify(structure, node)) is not None]
+    deciding = _only_deciding(structure)
+    found = [
+        layer
+        for node in structure.graph.nodes
+        if node not in deciding and (layer := _classify(structure, node)) is not None
+    ]
     found = _as_modules(structure, found)
     return sorted(found, key=lambda layer: structure.order[layer.site])
+
+
+def _only_deciding(structure: Structure) -> frozenset[fx.Node]:
+    """Nodes that make the outputs of a network whose logits are what is in front of them (`models.heads.as_decided`).
+
+    They tell which class wins and are no part of the logits.
+    """
+    if not structure.module.head.ties:
+        return frozenset()
+    waiting, seen = [node for node in structure.graph.nodes if node.op == "output"], set[fx.Node]()
+    while waiting:
+        node = waiting.pop()
+        if node not in seen and (operation(node) != "argmax" or node in structure.calls):
+            seen.add(node)
+            waiting.extend(node.all_input_nodes)
+    return frozenset(structure.graph.nodes) - seen
 
 
 def _classify(structure: Structure, node: fx.Node) -> Found | None:

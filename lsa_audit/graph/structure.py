@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from ..models.base import PixelModel
 from .operations import SHAPE_ONLY
 
 NETWORK = "network"
@@ -43,7 +44,7 @@ class Structure:
     calls: Mapping[fx.Node, tuple[Call, ...]]
     shapes: Mapping[fx.Node, Shape]
     images: int
-    module: nn.Module
+    module: PixelModel
 
     @property
     def graph(self) -> fx.Graph:
@@ -81,7 +82,7 @@ def operation(node: fx.Node) -> str:
     return str(getattr(node.target, "__name__", node.target))
 
 
-def analyse(graph_module: fx.GraphModule, module: nn.Module, images: Tensor) -> Structure:
+def analyse(graph_module: fx.GraphModule, module: PixelModel, images: Tensor) -> Structure:
     """Cost: one forward of `graph_module` on the images [N, ...]."""
     graph = graph_module.graph
     names = {name for name, _ in graph_module.named_parameters(remove_duplicate=False)}

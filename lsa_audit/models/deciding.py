@@ -11,9 +11,11 @@ from torch import Tensor
 
 from ..errors import ModelError, UsageError
 from ..records import DecidedBy, LogitsAre, OutputInfo, OutputKind
-from .heads import HALVES, Head, Transform
+from .calls import LINEAR, Activation
+from .heads import HALVES, IN_FRONT, Blend, Head, Transform
 from .outputs import ONLY, Choice, candidates, choose, columns, named
-from .peeling import LINEAR, Activation, Watch, agrees
+from .peeling import Watch
+from .saturating import agrees, squashed
 
 OutputsAre = Literal["logits", "probabilities"]
 
@@ -29,6 +31,7 @@ KINDS: dict[Activation, OutputKind] = {
     "log-sigmoid": "log-sigmoids",
     "log-softmax": "log-softmax",
     "argmax": "labels",
+    "squash": "squashed",
 }
 FALLBACKS: dict[Activation, Transform] = {"sigmoid": "log-odds", "softmax": "logarithm"}
 USED: dict[Transform, LogitsAre] = {"none": "unchanged", "logarithm": "logarithm", "log-odds": "log-odds"}
@@ -69,11 +72,18 @@ class Settled:
 
 @dataclass(frozen=True)
 class _Seen:
-    """The output that is taken, the activations in front of it, and what made it."""
+    """The output that is taken, the activations in front of it, and what made it.
+
+    Attributes:
+        blends: for each of `peeled`, what stands in for it.
+        squashes: what those that saturate and make no probabilities are called, the last one first.
+    """
 
     value: Tensor
     scores: Tensor
     peeled: tuple[Activation, ...]
+    blends: tuple[Blend, ...]
+    squashes: tuple[str, ...]
     known: Activation | None
     maker: str
     halved: bool = False
@@ -106,6 +116,8 @@ def settle(run: Callable[[Tensor], Any], images: Tensor, asked: Asked, name: str
         output="" if isinstance(returned, Tensor) else choice.name,
         columns=count,
         peels=len(seen.peeled),
+        blends=seen.blends,
+        ties=bool(seen.squashes),
         halved=seen.halved,
         single=count == 1,
     )
@@ -147,25 +159,36 @@ def _no_scores(what: str) -> ModelError:
 
 def _looked_through(value: Tensor, watch: Watch, asked: Asked, count: int) -> _Seen:
     """The activations in front of the output, as far as they account for its values."""
-    scores, peeled, known, halved = value, list[Activation](), asked.peeled, False
+    scores, known, halved = value, asked.peeled, False
+    peeled, blends, squashes = list[Activation](), list[Blend](), list[str]()
     for _ in range(MOST_PEELS):
         entry = watch.found(scores)
         if entry is None:
             break
-        known = known or entry.kind
+        kind, blend, name = entry.kind, IN_FRONT, ""
         before, after = _rows(entry.logits, count), _rows(scores, count)
-        if entry.kind == "argmax":
+        if not entry.plain:
+            squash = None if before is None or after is None else squashed(entry, before, after)
+            if squash is None:
+                break
+            kind, name, blend = squash
+        elif kind == "argmax":
             if before is None or scores.numel() != count or not torch.equal(before.argmax(1), scores.flatten()):
                 break
-        elif before is None or after is None or not agrees(entry.kind, before, after):
+        elif before is None or after is None or not agrees(kind, before, after):
+            known = known or kind
             break
-        elif entry.kind == "sigmoid" and after.shape[1] == 2 and _sums_to_one(after, after.dtype in HALVES):
+        elif kind == "sigmoid" and after.shape[1] == 2 and _sums_to_one(after, after.dtype in HALVES):
             halved = True
+        known = known or kind
         if asked.outputs_are == "logits":
             break
-        scores = entry.logits
-        peeled.append(entry.kind)
-    return _Seen(value, scores, tuple(peeled), known, watch.maker(scores) or asked.maker, halved)
+        scores = blend.of(entry.logits, scores)
+        peeled.append(kind)
+        blends.append(blend)
+        squashes += [name] * bool(name)
+    maker = watch.maker(scores) or asked.maker
+    return _Seen(value, scores, tuple(peeled), tuple(blends), tuple(squashes), known, maker, halved)
 
 
 def _rows(value: Tensor, count: int) -> Tensor | None:
@@ -191,7 +214,13 @@ def _read(head: Head, seen: _Seen, sample: Tensor, asked: Asked, name: str) -> t
     if activation is None:
         head, info = _by_values(head, seen, sample, asked, name)
     else:
-        info = OutputInfo(kind=KINDS[activation], decided_by="graph", logits="peeled", columns=sample.shape[1])
+        info = OutputInfo(
+            kind=KINDS[activation],
+            decided_by="graph",
+            logits="peeled",
+            columns=sample.shape[1],
+            squashed_by=seen.squashes,
+        )
     return head, info.model_copy(update={"masked": tuple(infinite.all(0).nonzero().flatten().tolist())})
 
 

@@ -158,6 +158,9 @@ class ModelHealth(Record):
 
     outputs: Literal["logits", "probabilities", "log-probabilities"]
     saturated: int = Field(description="clean images whose softmax is exactly 1 in float32")
+    at_bounds: int | None = Field(
+        default=None, description="clean images whose outputs are at the bounds of all outputs; None: an older record"
+    )
     repeat_difference: float = Field(
         description="largest difference of the logits of two forwards of the same images, relative"
     )

@@ -22,6 +22,7 @@ OutputKind = Literal[
     "log-sigmoids",
     "log-softmax",
     "labels",
+    "squashed",
     "probabilities",
     "independent-probabilities",
     "log-probabilities",
@@ -33,7 +34,10 @@ LogitsAre = Literal["unchanged", "peeled", "logarithm", "log-odds"]
 class OutputInfo(Record):
     """What the model's outputs were taken for, and how they became logits."""
 
-    kind: OutputKind = Field(description="sigmoids, softmax ...: what makes them; probabilities ...: what values show")
+    kind: OutputKind = Field(
+        description="sigmoids, softmax ...: what makes them; probabilities ...: what values show; squashed: another "
+        "activation with bounds makes them"
+    )
     decided_by: DecidedBy
     logits: LogitsAre = Field(
         description="peeled: what stands in front of the last activation; else a function of them"
@@ -43,6 +47,10 @@ class OutputInfo(Record):
     output: str = Field(default="", description="name or index of the output that was taken, where there are several")
     others: tuple[str, ...] = Field(default=(), description="the outputs that were not taken")
     chosen_by: Literal["only", "name", "classes", "user"] = "only"
+    squashed_by: tuple[str, ...] = Field(
+        default=(),
+        description="activations with bounds that were removed and make no probabilities, the last one first",
+    )
     masked: tuple[int, ...] = Field(default=(), description="classes whose logit is -inf, so that they never win")
 
     @property
@@ -62,12 +70,15 @@ class OutputInfo(Record):
             "log-sigmoids": "the logarithm of one sigmoid" if one else f"the logarithms of {several}sigmoids",
             "log-softmax": "a log-softmax",
             "labels": "class labels made by an argmax",
+            "squashed": f"{self._squash} of {'one value, class 1 above its middle' if one else f'{several}values'}",
             "probabilities": "probabilities that sum to 1",
             "independent-probabilities": "one probability, class 1 above 0.5"
             if one
             else f"{several}values in [0, 1] that do not sum to 1",
             "log-probabilities": "log-probabilities",
         }[self.kind]
+        if self.squashed_by and self.kind != "squashed":
+            what += f" of {self._squash}"
         how = {
             "graph": "seen in the graph",
             "values": f"judged by their values on {self.images} images",
@@ -77,12 +88,18 @@ class OutputInfo(Record):
             "unchanged": "; they differ from logits by one number an image and are used as they are"
             if self.kind == "log-probabilities"
             else "",
-            "peeled": f"; attacks and decisions use the {'logit' if one else 'logits'} in front of "
+            "peeled": "; attacks use the values in front of it, decisions use the outputs"
+            if self.squashed_by and not one
+            else f"; attacks and decisions use the {'logit' if one else 'logits'} in front of "
             f"{'them' if self.kind in ('sigmoids', 'log-sigmoids', 'labels') and not one else 'it'}",
             "logarithm": "; attacks use their logarithm, which cannot undo a rounding to 0",
             "log-odds": "; attacks use log(p / (1 - p)), which cannot undo a rounding to 0 or 1",
         }[self.logits]
         return f"{what} ({how}){used}{self._choice()}{self._masked()}"
+
+    @property
+    def _squash(self) -> str:
+        return " of ".join(f"a{'n' * (name[:1] in 'aeiou')} {name}" for name in self.squashed_by)
 
     def _choice(self) -> str:
         if not self.others:

@@ -56,7 +56,14 @@ def attack(name: str, robust: int, epsilon: float = LARGE, norm: str = "linf", *
 def health(**changes: Any) -> ModelHealth:
     """A deterministic model with logits, which an unbounded attack fools throughout."""
     trial = UnboundedTrial(perturbation="pgd, 20 steps, epsilon 1", images=32, fooled=32)
-    usual = {"outputs": "logits", "saturated": 0, "repeat_difference": 0.0, "training_layers": (), "unbounded": trial}
+    usual = {
+        "outputs": "logits",
+        "saturated": 0,
+        "at_bounds": 0,
+        "repeat_difference": 0.0,
+        "training_layers": (),
+        "unbounded": trial,
+    }
     return ModelHealth(**{**usual, **changes})
 
 

@@ -71,6 +71,7 @@ def test_rules_sign_with_their_own_id_and_group(scanned):
         health=health(
             outputs="probabilities",
             saturated=190,
+            at_bounds=190,
             repeat_difference=0.5,
             training_layers=("drop",),
             unbounded=trial,

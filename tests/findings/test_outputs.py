@@ -48,3 +48,12 @@ def test_saturation_looks_at_every_epsilon_and_at_the_members_that_ran():
     assert levels("saturated-logits", record(attack("cascade", 100, stages=ran), health=health(saturated=150))) == [
         "note"
     ]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(100, []), (101, ["warning"]), (None, [])])
+def test_outputs_at_their_bounds(count, expected):
+    assert levels("saturated-outputs", record(health=health(at_bounds=count))) == expected
+
+
+def test_outputs_at_their_bounds_matter_less_where_everything_falls():
+    assert levels("saturated-outputs", record(attack("pgd", 9), health=health(at_bounds=150))) == ["note"]

@@ -31,6 +31,7 @@ PAIR = (comparisons.NOTED_IMAGES, comparisons.NOTED_SHARE, comparisons.MISSED_IM
 THRESHOLDS: dict[str, tuple[float, ...]] = {
     "random-outputs": (determinism.REPEAT_TOLERANCE, determinism.REPEAT_LIMIT),
     "saturated-logits": (outputs.SATURATED_SHARE,),
+    "saturated-outputs": (outputs.BOUNDS_SHARE,),
     "nonfinite-gradients": (gradients.NONFINITE_SHARE,),
     "zero-gradients": (gradients.ZERO_SHARE,),
     "vanishing-gradients": (gradients.VANISHING_NOTED, gradients.VANISHING_SHARE),

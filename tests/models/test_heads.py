@@ -53,7 +53,8 @@ def fitted(end: Callable[[Tensor], Any], classes: int = 5, **wishes: Any) -> tup
 
 
 def by_hand(z: Tensor) -> Tensor:
-    return 1 / (1 + torch.exp(-z))
+    """Sigmoids in a form that no rule knows."""
+    return (-torch.logaddexp(torch.zeros_like(z), -z)).exp()
 
 
 PEELED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
@@ -85,12 +86,19 @@ def test_the_logits_in_front_of_the_last_activation_are_used(end, kind) -> None:
 
 
 VALUES: dict[str, tuple[Callable[[Tensor], Tensor], str, str]] = {
-    "a softmax by hand": (lambda z: z.exp() / z.exp().sum(1, keepdim=True), "probabilities", "logarithm"),
+    "a softmax by hand": (lambda z: (z - torch.logsumexp(z, 1, True)).exp(), "probabilities", "logarithm"),
     "a mean of two": (lambda z: (z.softmax(1) + (2 * z).softmax(1)) / 2, "probabilities", "logarithm"),
     "sigmoids by hand": (by_hand, "independent-probabilities", "log-odds"),
     "one-hot": (lambda z: functional.one_hot(z.argmax(1), 5).float(), "probabilities", "logarithm"),
     "logarithms": (lambda z: (z.softmax(1) + 1e-9).log(), "log-probabilities", "unchanged"),
-    "tanh": (torch.tanh, "logits", "unchanged"),
+    "capped": (lambda z: 30 * torch.tanh(z / 30), "logits", "unchanged"),
+    "softplus": (functional.softplus, "logits", "unchanged"),
+    "a tanh of each class's own scale": (lambda z: torch.tanh(z) * torch.arange(1, 6), "logits", "unchanged"),
+    "a tanh that is written into": (
+        lambda z: torch.tanh(z).index_fill(1, torch.tensor([3]), 0.0),
+        "logits",
+        "unchanged",
+    ),
 }
 
 
@@ -114,7 +122,10 @@ SINGLE: dict[str, tuple[Callable[[Tensor], Tensor], float, str]] = {
     "one minus a sigmoid": (lambda z: 1 - z.sigmoid(), 0.5, "sigmoids"),
     "logit": (lambda z: z, 0.0, "logits"),
     "[N] of logits": (lambda z: z[:, 0], 0.0, "logits"),
-    "tanh": (torch.tanh, 0.0, "logits"),
+    "tanh": (torch.tanh, 0.0, "squashed"),
+    "a tanh between 0 and 1": (lambda z: (torch.tanh(z) + 1) / 2, 0.5, "squashed"),
+    "a hardsigmoid": (functional.hardsigmoid, 0.5, "squashed"),
+    "a sigmoid that is decided elsewhere": (lambda z: z.sigmoid() - 0.4, 0.0, "logits"),
 }
 
 

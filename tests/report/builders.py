@@ -92,6 +92,7 @@ def examined(**changes: Any) -> ModelHealth:
     fields = {
         "outputs": "logits",
         "saturated": 3,
+        "at_bounds": 0,
         "repeat_difference": 0.0,
         "training_layers": (),
         "unbounded": UnboundedTrial(perturbation="apgd-ce, 50 steps, linf ball", images=40, fooled=40, by_chance=31),

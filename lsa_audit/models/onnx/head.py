@@ -12,8 +12,8 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from ...errors import ModelError
+from ..calls import Activation
 from ..outputs import Candidate, Choice, choose_or_wait, shown
-from ..peeling import Activation
 from .tensors import type_name
 
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})

@@ -15,8 +15,8 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, checker, i
 from ...errors import ModelError, UnsafeError
 from ...limits import Limits
 from ..archives import opened
+from ..calls import Activation
 from ..outputs import ONLY, Candidate, Choice
-from ..peeling import Activation
 from ..protobuf import has_more_parts
 from .head import cut_head, take_output
 from .order import in_order
