@@ -27,7 +27,7 @@ from .graph import taps
 from .graph.base import Graph
 from .graph.select import select
 from .graph.verification import TOLERANCE
-from .graph.walker import no_backward, walk
+from .graph.walker import ROWS_IMAGES, no_backward, walk, without_uneven
 from .loading import WALK_IMAGES, Images, Subject, in_training, load, load_without_data, say_outputs
 from .measuring import Study, attack_to_study, attacks_to_study, measure_parts, needs_images, neuron_layers
 from .models.answers import predicted
@@ -81,7 +81,7 @@ def scan(
             number, a text such as "8/255", or a list of them.
 
     Raises:
-        AuditError: what the command line would print on one line, by kind (UsageError, DataError, ModelError ...).
+        errors.AuditError: what the command line would print on one line, by kind (UsageError, DataError ...).
 
     Random: everything follows from the setting `seed`; the global generators are left as they were.
     """
@@ -156,6 +156,8 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
             right = scene.right.numpy()
             clean = estimate(int(right.sum()), len(right))
             progress.message(_clean_message(label_info, clean))
+            graph = without_uneven(graph, dataset.images(0, min(batch_size, ROWS_IMAGES)).to(place.device))
+            layers = tuple(layer for layer in layers if layer in graph.layers)
 
             clock.enter("attack_and_measure")
             budgeted = measurable(planned)

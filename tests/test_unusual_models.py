@@ -201,3 +201,63 @@ def test_few_and_masked_classes_are_attacked_alike(name, classes):
     # The two sum up in another order, so that an image on the very edge may fall on either side.
     assert int((found[0].right != found[1].right).sum()) <= 1
     assert (~found[0].right).any()
+
+
+class Routed(nn.Module):
+    """Bright images pass one layer more; the first three are bright, and not all others."""
+
+    threshold = float(IMAGES[:3].mean((1, 2, 3)).min()) - 1e-3
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.first, self.bright, self.fc = nn.Linear(36, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.first(x.flatten(1)))
+        some = x.mean((1, 2, 3)) > self.threshold
+        routed = hidden.clone()
+        routed[some] = torch.relu(self.bright(hidden[some]))
+        return self.fc(routed)
+
+
+def test_a_layer_that_only_some_images_reach_is_skipped_and_the_others_are_measured():
+    network = Routed().eval()
+    labels = network(IMAGES).argmax(1)
+    settings = {"noises": (), "neurons": "none", "probes": (), "gallery": 0, "threads": 1}
+    record = lsa_audit.scan(network, (IMAGES, labels), attacks=["fgsm"], epsilon=0.1, **settings)
+    assert {(entry.what, entry.reason) for entry in record.skipped} >= {("layer bright", "rows-by-content")}
+    leaf = IMAGES.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(network(leaf), labels, reduction="sum"), leaf)
+    attacked = (IMAGES + 0.1 * gradient.sign()).clamp(0, 1)
+    clean, moved = (network.first(images.flatten(1)) for images in (IMAGES, attacked))
+    expected = ((moved - clean).norm(dim=1) / clean.norm(dim=1)).mean()
+    (measured,) = record.sustainability
+    assert {entry.layer: entry.mean for entry in measured.layers}["first"] == pytest.approx(float(expected), rel=1e-5)
+
+
+class InComplexNumbers(nn.Module):
+    """Its first layer computes in complex numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.first, self.fc = nn.Linear(36, 8, dtype=torch.complex64), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.first(x.flatten(1).to(torch.complex64)).abs())
+
+
+def test_a_layer_of_complex_numbers_is_measured_by_their_absolute_values():
+    network = InComplexNumbers().eval()
+    labels = network(IMAGES).argmax(1)
+    settings = {"noises": (), "neurons": "all", "probes": (), "gallery": 0, "threads": 1, "budget": None}
+    record = lsa_audit.scan(network, (IMAGES, labels), attacks=["fgsm"], epsilon=0.1, **settings)
+    leaf = IMAGES.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(network(leaf), labels, reduction="sum"), leaf)
+    attacked = (IMAGES + 0.1 * gradient.sign()).clamp(0, 1)
+    clean, moved = (network.first(images.flatten(1).to(torch.complex64)) for images in (IMAGES, attacked))
+    expected = ((moved - clean).abs().square().sum(1).sqrt() / clean.abs().square().sum(1).sqrt()).mean()
+    (measured,) = record.sustainability
+    assert {entry.layer: entry.mean for entry in measured.layers}["first"] == pytest.approx(float(expected), rel=1e-5)
+    assert [table.layer for table in record.neurons] == ["first", "fc"]

@@ -98,6 +98,8 @@ def damaged_onnx(draws: Generator, folder: Path, number: int) -> Case:
     names = []
     for _ in range(int(draws.integers(1, 4))):
         change = pick(draws, GRAPH_CHANGES)
+        if not model.graph.output or not model.graph.node:
+            break
         change(draws, model)
         names.append(change.__name__.removeprefix("_"))
     return Case(f"onnx {number} {'+'.join(names)}", _call(folder, "net.onnx", model.SerializeToString()))
@@ -173,7 +175,8 @@ def _results(draws: Generator, model: Any) -> None:
     if draws.random() < 0.5:
         del model.graph.output[:]
     else:
-        model.graph.output[0].name = pick(draws, (pick(draws, model.graph.node).output[0], "nowhere", ""))
+        made = [name for node in model.graph.node for name in node.output] or [""]
+        model.graph.output[0].name = pick(draws, (pick(draws, made), "nowhere", ""))
 
 
 GRAPH_CHANGES = (

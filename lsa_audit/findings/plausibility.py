@@ -7,6 +7,7 @@ from ..records.plausibility import GAIN, NOTHING_LEFT, SIGNIFICANCE, Alternative
 from ..units import format_percent, quantity
 
 ALIKE = 0.02
+RIVAL = 0.05
 LEFT_WRONG = 0.5
 """A network that knows nothing fits some order of the classes better than another; the right one leaves few wrong."""
 LEFT_WRONG_ALONE = 0.1
@@ -40,7 +41,17 @@ def find(record: AuditRecord) -> list[Finding]:
     # Listed are the commonest first, and an order of the classes last.
     most = max(entry.gain for entry in clear)
     best = next(entry for entry in clear if entry.gain >= most - ALIKE)
-    return [Finding(rule="plausibility", level="warning", subject=record.data.name, message=_message(best))]
+    message = _message(best) + _rivals(best, clear)
+    return [Finding(rule="plausibility", level="warning", subject=record.data.name, message=message)]
+
+
+def _rivals(best: Alternative, clear: list[Alternative]) -> str:
+    """Changes that fit hardly worse: which of them is true nobody knows, and under attack they may differ."""
+    near = [entry for entry in clear if entry is not best and entry.gain >= best.gain - RIVAL]
+    if not near:
+        return ""
+    said = " and ".join(f"{_named(entry)[0]} ({format_percent(entry.after.value)})" for entry in near[:2])
+    return f" {said[0].upper()}{said[1:]} {'fits' if len(near) == 1 else 'fit'} about as well."
 
 
 def _fits_by_chance(entry: Alternative, left_wrong: float) -> bool:

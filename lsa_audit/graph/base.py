@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ..errors import ModelError
 from ..records import GraphInfo, LayerInfo
 
 
@@ -62,6 +63,28 @@ class Graph:
     module: nn.Module
     unassigned_parameters: int = 0
     idle: frozenset[str] = frozenset()
+
+
+class UnevenRowsError(ModelError):
+    """A layer's value has another number of rows than the images give it: how many it has hangs on what they show."""
+
+    def __init__(self, layer: str, rows: int, count: int) -> None:
+        what = f"layer {layer} has {rows} rows for {count} images: how many depends on what the images show"
+        super().__init__(what, "leave it out with --layers")
+
+
+def rows_of(layer: Layer, value: Tensor, count: int) -> int:
+    """How many rows the value has where the images lie.
+
+    Raises:
+        UnevenRowsError: not as many for each of the `count` images as in the walk.
+    """
+    shape, dim = layer.info.output_shape, layer.batch_dim
+    expected = count * (shape[dim] if len(shape) == value.dim() else 1)
+    rows = value.shape[dim] if dim < value.dim() else 0
+    if rows != expected:
+        raise UnevenRowsError(layer.info.name, rows, count)
+    return rows
 
 
 def split_batch(value: Tensor, layout: Layout, count: int) -> Tensor:

@@ -15,6 +15,8 @@ from torch import Tensor, fx
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
 
 TRACED_SIZE = 127
+NO_SIZE = 2**40
+"""Larger numbers are no sizes: `x[n:]` ends at 2**63 - 1, which 127 happens to divide."""
 
 
 def traced_batch(images: Tensor) -> Tensor:
@@ -48,7 +50,7 @@ def _replaced(graph: fx.Graph, node: fx.Node, size: fx.Node, value: Any) -> Any:
         return type(value)(_replaced(graph, node, size, entry) for entry in value)
     if isinstance(value, dict):
         return {name: _replaced(graph, node, size, entry) for name, entry in value.items()}
-    if type(value) is not int or value <= 0 or value % TRACED_SIZE:
+    if type(value) is not int or not 0 < value < NO_SIZE or value % TRACED_SIZE:
         return value
     if value == TRACED_SIZE:
         return size

@@ -18,7 +18,7 @@ from .ownership import flop_counts, parameter_counts, unused
 from .replay import is_specialized
 from .structure import Shape, Structure, analyse, operation
 from .taps import Visitor, run_graph
-from .verification import find_layout, pair_and_triple, per_image_shape, same
+from .verification import IN_TRIPLE, find_layout, pair_and_triple, per_image_shape, same
 
 PRODUCERS = frozenset(
     {"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"}
@@ -39,7 +39,7 @@ class _Table:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """What runs on [a, b] and [a, c, b] showed, by node; `independent`: whether the logits of a and b were the same."""
+    """What runs on [a, b] and [c, b, a] showed, by node; `independent`: whether the logits of a and b were the same."""
 
     layouts: Mapping[fx.Node, Layout]
     shapes: Mapping[fx.Node, Shape | None]
@@ -151,4 +151,4 @@ def _compare(graph_module: fx.GraphModule, images: Tensor, found: Sequence[Found
     with torch.no_grad():
         two = run_graph(graph_module, pair, {name: [first(node)] for name, node in nodes.items()})
         three = run_graph(graph_module, triple, {name: [second(node)] for name, node in nodes.items()})
-    return _Comparison(layouts, shapes, same(two, three[[0, 2]]))
+    return _Comparison(layouts, shapes, same(two, three[IN_TRIPLE]))

@@ -18,7 +18,7 @@ from .modules import is_block, module_flops, module_kind, neuron_dim
 from .naming import unique
 from .ownership import unused
 from .structure import NETWORK, Shape
-from .verification import find_layout, pair_and_triple, per_image_shape, same
+from .verification import IN_TRIPLE, find_layout, pair_and_triple, per_image_shape, same
 
 
 @dataclass
@@ -68,7 +68,7 @@ def describe_hooked(module: nn.Module, images: Tensor, reasons: Sequence[Skipped
     graph_info = GraphInfo(
         walker="hooks",
         parity=parity,
-        batch_independent=same(two, three[[0, 2]]),
+        batch_independent=same(two, three[IN_TRIPLE]),
         layers=tuple(layer.info for layer in layers),
         skipped=tuple(skipped),
     )

@@ -14,7 +14,7 @@ from .base import Graph, Layer
 from .exported import unknown_layout
 from .naming import unique
 from .taps import Visitor, run_opaque
-from .verification import find_layout, pair_and_triple, per_image_shape, same
+from .verification import IN_TRIPLE, find_layout, pair_and_triple, per_image_shape, same
 
 KINDS: dict[str, LayerKind] = {
     **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv", "Gemm", "FusedGemm", "FusedMatMul"), "learnable"),
@@ -71,7 +71,7 @@ def describe_opaque(module: PixelModel, network: Opaque, images: Tensor) -> Grap
     info = GraphInfo(
         walker="runtime",
         parity=relative_difference(runs.logits[1], module(triple)),
-        batch_independent=same(runs.logits[0], runs.logits[1][[0, 2]]),
+        batch_independent=same(runs.logits[0], runs.logits[1][IN_TRIPLE]),
         layers=tuple(layer.info for layer in layers),
         skipped=tuple(skipped),
     )

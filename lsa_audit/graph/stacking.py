@@ -34,7 +34,7 @@ class Unstackable(Exception):  # noqa: N818 - says what a batch is
 
 
 def find_crossing(pair: Any, triple: Any, dependent: bool) -> Crossing:
-    """How a value grows with the batch, from its values on images [a, b] and on [a, c, b].
+    """How a value grows with the batch, from its values on images [a, b] and on [c, b, a].
 
     Args:
         dependent: whether it depends on the images, not only on how many there are.

@@ -13,6 +13,10 @@ TOLERANCE = 1e-4
 """Of the largest absolute value: rounding differs between batch sizes; wrong layouts and mixed images by more."""
 
 
+IN_TRIPLE = [2, 1]
+"""Positions of a and b in the triple of `pair_and_triple`."""
+
+
 def probe_images(images: Tensor) -> Tensor:
     """The first three images, made different from each other where the data repeats itself: [3, ...] in [0, 1]."""
     generator = torch.Generator().manual_seed(0)
@@ -26,19 +30,22 @@ def probe_images(images: Tensor) -> Tensor:
 
 
 def pair_and_triple(images: Tensor) -> tuple[Tensor, Tensor]:
-    """[a, b] and [a, c, b] out of [a, b, c]."""
-    return images[[0, 1]], images[[0, 2, 1]]
+    """[a, b] and [c, b, a] out of [a, b, c]: no image keeps its distance to both ends, nor to the other.
+
+    Where each of a and b is in the second: `IN_TRIPLE`.
+    """
+    return images[[0, 1]], images[[2, 1, 0]]
 
 
 def find_layout(pair: Tensor, triple: Tensor) -> Layout | None:
-    """Where the images lie in a value, from its values on [a, b] and on [a, c, b]; None if a's or b's part differs.
+    """Where the images lie in a value, from its values on [a, b] and on [c, b, a]; None if a's or b's part differs.
 
     Cost: a few comparisons of the value; more only where a dimension holds the batch times something.
     """
     for dim, outer in _candidates(tuple(pair.shape), tuple(triple.shape)):
         small = split_batch(pair, Layout(dim, outer), 2).movedim(dim + 1, 0)
         large = split_batch(triple, Layout(dim, outer), 3).movedim(dim + 1, 0)
-        if same(small, large[[0, 2]]):
+        if same(small, large[IN_TRIPLE]):
             return Layout(dim, outer)
     return None
 

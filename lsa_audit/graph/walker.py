@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
 from torch import Tensor, fx, nn
 
 from ..errors import ModelError, first_line
-from ..models.base import Model, Opaque
+from ..models.base import Model, Opaque, PixelModel
 from ..models.parity import relative_difference
 from ..models.state import preserved, restored
 from ..records import GraphCheck, Skipped
-from .base import Graph
+from .base import Graph, Layer, UnevenRowsError, rows_of
 from .export import export
 from .exported import describe
 from .fidelity import Fidelity, NoGradientError, compare
 from .hooked import describe_hooked
 from .opaque import describe_opaque
-from .taps import run_graph
+from .taps import Visitor, run, run_graph
 from .verification import TOLERANCE, probe_images
 
 DETAIL_LENGTH = 200
+ROWS_IMAGES = 64
+"""Enough to tell whether every image reaches every layer."""
 
 NO_BACKWARD = "backward-fails"
 """Reason of a `Skipped`: the model's own gradient by the images cannot be taken."""
@@ -74,6 +77,46 @@ def walk(model: Model, images: Tensor) -> Graph:
         if reason is None:
             return _with(graph, found.checks)
         return _with(describe_hooked(module, probes, [reason, _unseen(reason.detail)]), found.checks)
+
+
+def without_uneven(graph: Graph, images: Tensor) -> Graph:
+    """The graph without the layers that not every image reaches alike, as the experts of a mixture; each is skipped.
+
+    A model that only its own runtime can run stays as it is.
+
+    Args:
+        images: [N, ...], a whole batch: three images may all take one way.
+
+    Cost: one forward.
+    """
+    if not graph.layers or (isinstance(graph.module, PixelModel) and isinstance(graph.module.network, Opaque)):
+        return graph
+    even: set[str] = set()
+
+    def visitor(layer: Layer) -> Visitor:
+        def visit(value: Tensor) -> None:
+            with suppress(UnevenRowsError):
+                rows_of(layer, value, len(images))
+                even.add(layer.info.name)
+
+        return visit
+
+    with torch.no_grad():
+        run(graph, images, {layer.info.name: visitor(layer) for layer in graph.layers})
+    uneven = [layer for layer in graph.layers if layer.info.name not in even]
+    if not uneven:
+        return graph
+    detail = "not every image reaches it: how many rows its value has depends on what the images show"
+    skipped = [Skipped(what=f"layer {layer.info.name}", reason="rows-by-content", detail=detail) for layer in uneven]
+    layers = tuple(layer for layer in graph.layers if layer.info.name in even)
+    info = graph.info.model_copy(
+        update={
+            "layers": tuple(layer.info for layer in layers),
+            "skipped": (*graph.info.skipped, *skipped),
+        }
+    )
+    unassigned = graph.unassigned_parameters + sum(layer.info.parameters for layer in uneven)
+    return replace(graph, info=info, layers=layers, unassigned_parameters=unassigned)
 
 
 def no_backward(graph: Graph) -> str:

@@ -15,6 +15,7 @@ from .parity import PARITY_TOLERANCE
 from .preprocessing import settle
 from .request import ModelRequest
 from .restoring import restore
+from .state import evaluate
 
 RANDOM_NOTE = "the weights are random: no training stands behind the figures"
 
@@ -68,12 +69,14 @@ def assemble(request: ModelRequest, source: ModelSource, built: Built) -> Model:
     elif request.random_weights:
         weights, notes = f"random, seed {request.seed}", (*notes, RANDOM_NOTE)
     preprocessing = settle(request, built.metadata, built.network)
+    module = PixelModel(built.network, preprocessing)
+    evaluate(module)
     return Model(
         name=built.name,
         source=source,
         architecture=built.architecture,
         weights=weights,
-        module=PixelModel(built.network, preprocessing).eval(),
+        module=module,
         preprocessing=preprocessing,
         classes=built.classes,
         checkpoint_sha256=digest,

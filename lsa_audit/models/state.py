@@ -36,7 +36,7 @@ def preserved(module: nn.Module) -> Iterator[nn.Module]:
     cuda = torch.cuda.get_rng_state_all() if in_use else None
     try:
         with restored(module, but=(PixelModel,)):
-            _evaluate(module)
+            evaluate(module)
             for parameter, _, _ in parameters:
                 parameter.requires_grad_(False)
                 parameter.grad = None
@@ -59,7 +59,8 @@ def preserved(module: nn.Module) -> Iterator[nn.Module]:
             torch.cuda.set_rng_state_all(cuda)
 
 
-def _evaluate(module: nn.Module) -> None:
+def evaluate(module: nn.Module) -> None:
+    """Switch a module to eval mode, also one that has no modes."""
     try:
         module.eval()
     except NotImplementedError:

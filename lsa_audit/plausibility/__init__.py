@@ -23,7 +23,7 @@ __all__ = ["FLOOR", "FLOOR_IMAGES", "IMAGES", "SHARE", "SUSPICIOUS", "examine", 
 
 SHARE = 0.05
 """Of the forward and backward passes of the attacks, the clean predictions and the measurement of layers."""
-SUSPICIOUS = 0.75
+SUSPICIOUS = 0.85
 """Clean accuracy, at the upper end of its interval, below which the short scan of a few images is no excuse."""
 FLOOR, FLOOR_IMAGES = 400, 6
 """Passes that a suspicious accuracy, or very dark images, allow whatever the share: in all, and for each image."""

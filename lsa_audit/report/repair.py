@@ -93,7 +93,8 @@ def _why_nothing(repair: Repair) -> str:
     if not repair.layers:
         return "None of the layers can be scaled; each is listed with its reason."
     if len(repair.candidates) == 1:
-        return "No neuron is fragile or robust, so there is nothing to scale."
+        where = "In the layers that can be scaled no" if repair.skipped else "No"
+        return f"{where} neuron is fragile or robust, so there is nothing to scale."
     tried = text.quantity(len(repair.candidates) - 1, "pair")
     attack = text.name(repair.attacks[0].id)
     return (

@@ -41,6 +41,11 @@ def test_the_best_change_alone_is_named_and_of_equals_the_first():
     assert finding.message.startswith("With --channel-order bgr clean accuracy would be 95.0 %")
     (finding,) = found("plausibility", tried(alternative(82, 188), better))
     assert finding.message.startswith("With --mean .485,.456,.406 --std .229,.224,.225 clean accuracy would be 94.0 %")
+    assert finding.message.endswith(" --channel-order bgr (95.0 %) fits about as well.")
+    (finding,) = found(
+        "plausibility", tried(alternative(82, 188), alternative(82, 170, change="x", options="--mean 0"))
+    )
+    assert "about as well" not in finding.message
 
 
 @pytest.mark.parametrize(("after", "expected"), [(109, []), (110, ["warning"])])

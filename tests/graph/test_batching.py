@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+
 import torch
 from torch import Tensor, nn
 
 from lsa_audit.graph.batching import TRACED_SIZE, is_static, traced_batch
 from lsa_audit.graph.export import export
+from lsa_audit.graph.suffix import rerun
 from lsa_audit.graph.walker import walk
 
 from .networks import Windows, images_for, model_of, randomise
@@ -23,6 +26,44 @@ class Collision(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(x.reshape(len(x), TRACED_SIZE))
+
+
+class Halves(nn.Module):
+    """Sees each image twice, and takes the second half up to its end, which is 2**63 - 1 in a graph."""
+
+    shape = (6,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.fc = nn.Linear(6, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = len(x)
+        z = self.fc(torch.relu(self.a(torch.cat([x, x.flip(1)]))))
+        return z[:n] + z[n:]
+
+
+def test_the_end_of_a_slice_is_no_size():
+    network = randomise(Halves()).requires_grad_(False)
+    images = images_for(network, 5)
+    graph = walk(model_of(network), images)
+    assert graph.info.walker == "export"
+    numbers = [value for node in graph.module.graph.nodes for value in node.args if isinstance(value, int)]
+    assert max(numbers) == 2**63 - 1
+    factors = [node.args[1] for node in graph.module.graph.nodes if node.target is operator.mul]
+    assert all(factor == 2 for factor in factors)
+    layer = graph.layers[0]
+    found = rerun(graph, layer)
+    dropped = found.drop(found.keep(images), [1])
+
+    def zero(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output.index_fill(1, torch.tensor([1]), 0.0)
+
+    with torch.no_grad():
+        handle = network.a.register_forward_hook(zero)
+        expected = model_of(network).module(images)
+        handle.remove()
+    assert torch.allclose(dropped[0], expected, atol=1e-5)
 
 
 def test_the_traced_batch_takes_no_memory():

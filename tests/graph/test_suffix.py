@@ -323,7 +323,7 @@ def test_nothing_stays_behind():
 @pytest.mark.parametrize(
     ("pair", "triple", "dependent", "expected"),
     [
-        (torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [3.0], [2.0]]), True, Layout(0)),
+        (torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [2.0], [1.0]]), True, Layout(0)),
         (torch.ones(2, 4), torch.ones(3, 4), False, Layout(0)),
         (torch.ones(4), torch.ones(4), False, None),
         (8, 12, False, PerImage(4)),

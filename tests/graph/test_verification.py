@@ -30,20 +30,29 @@ def value_of(order: list[int], layout: Layout, dims: int, repeats: int) -> Tenso
     ],
 )
 def test_a_layout_is_found(layout: Layout, repeats: int, dims: int):
-    pair, triple = value_of([0, 1], layout, dims, repeats), value_of([0, 2, 1], layout, dims, repeats)
+    pair, triple = value_of([0, 1], layout, dims, repeats), value_of([2, 1, 0], layout, dims, repeats)
     assert find_layout(pair, triple) == layout
     assert torch.equal(split_batch(pair, layout, 2).select(layout.batch_dim + 1, 1).flatten(),
-                       split_batch(triple, layout, 3).select(layout.batch_dim + 1, 2).flatten())  # fmt: skip
+                       split_batch(triple, layout, 3).select(layout.batch_dim + 1, 1).flatten())  # fmt: skip
 
 
 def test_a_value_whose_images_mix_has_no_layout():
-    pair, triple = value_of([0, 1], Layout(0), 2, 1), value_of([0, 2, 1], Layout(0), 2, 1)
+    pair, triple = value_of([0, 1], Layout(0), 2, 1), value_of([2, 1, 0], Layout(0), 2, 1)
     assert find_layout(pair - pair.mean(0), triple - triple.mean(0)) is None
 
 
 def test_a_value_of_which_only_the_first_image_stays_has_no_layout():
-    pair, triple = value_of([0, 1], Layout(0), 2, 1), value_of([0, 2, 3], Layout(0), 2, 1)
+    pair, triple = value_of([0, 1], Layout(0), 2, 1), value_of([2, 3, 0], Layout(0), 2, 1)
     assert find_layout(pair, triple) is None
+
+
+@pytest.mark.parametrize(
+    ("pair", "triple"),
+    [([1, 0], [0, 1, 2]), ([1, 0], [0, 2, 1]), ([0, 0], [2, 2, 2]), ([1, 1], [0, 0, 0])],
+    ids=["reversed", "rolled", "the first", "the last"],
+)
+def test_a_value_whose_images_change_places_has_no_layout(pair: list[int], triple: list[int]):
+    assert find_layout(value_of(pair, Layout(0), 2, 1), value_of(triple, Layout(0), 2, 1)) is None
 
 
 @pytest.mark.parametrize(

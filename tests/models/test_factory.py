@@ -59,6 +59,11 @@ def half():
 def compiled():
     return torch.compile(nn.Linear(4, 3), backend="eager")
 
+def program():
+    images = torch.rand(2, 4)
+    exported = torch.export.export(net().eval(), (images,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    return exported.module()
+
 def any_arguments(depth=2, **settings):
     return nn.Linear(4, settings.get("num_classes", 3))
 
@@ -116,6 +121,12 @@ def test_half_precision_is_audited_in_float32_and_a_compiled_network_as_it_was_b
     assert model.module.network.weight.dtype == torch.float32
     assert model.notes[1:] == ("the model computes in float16; it is audited in float32",)
     assert type(load(ModelRequest("nets.py:compiled")).module.network) is torch.nn.Linear
+
+
+def test_an_exported_program_has_no_modes_and_runs(folder: Path) -> None:
+    model = fit(load(ModelRequest("nets.py:program")), torch.rand(2, 4))
+    assert not any(child.training for child in model.module.modules())
+    assert model.module(torch.rand(3, 4)).shape == (3, 3)
 
 
 @pytest.mark.parametrize(
