@@ -25,7 +25,7 @@ help:
 	@echo "make test-variants   the tests with plain kernels, and with two threads"
 	@echo "make coverage   how much of the package the default tests run"
 	@echo "make mutations   40 small faults, and which tests notice them (an hour or more)"
-	@echo "make lint   ruff and mypy"
+	@echo "make lint   ruff, mypy and the order of the rooms"
 	@echo "make check  all of these, as CI does"
 
 demo: $(STAMP)
@@ -77,6 +77,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 check: lint test test-slow test-oracles
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lsa_audit.graph.base import Graph, Layer
-from lsa_audit.probes.costs import MOST_PASSES
-from lsa_audit.probes.dropout import LayerDropout, drop_all
-from lsa_audit.probes.neuron_table import neuron_table
-from lsa_audit.probes.survey import Attacked, Survey
+from lsa_audit.measurements.costs import MOST_PASSES
+from lsa_audit.measurements.dropout import LayerDropout, drop_all
+from lsa_audit.measurements.neuron_table import neuron_table
+from lsa_audit.measurements.survey import Attacked, Survey
 
 SEED = 0
 EPSILON = 2 / 255

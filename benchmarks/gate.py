@@ -38,9 +38,9 @@ from benchmarks.gate_page import (
     Row,
     document,
 )
-from lsa_audit.gate.decision import normal_images
-from lsa_audit.gate.means import rise
-from lsa_audit.gate.paired import drop, images_needed, p_value
+from lsa_audit.stats.decision import normal_images
+from lsa_audit.stats.means import rise
+from lsa_audit.stats.paired import drop, images_needed, p_value
 from lsa_audit.writing import write_whole
 
 SEED = 0

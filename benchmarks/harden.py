@@ -26,8 +26,8 @@ import torch
 
 from benchmarks.harden_contestants import ART, CONTESTANTS, EARLY, OURS, PLAIN, SEED, Contestant, Scene, ours, scene_of
 from benchmarks.machine import processor
+from lsa_audit.device.runtime import runtime
 from lsa_audit.records import Environment
-from lsa_audit.runtime import runtime
 from lsa_audit.writing import write_whole
 
 GOAL = 1.2

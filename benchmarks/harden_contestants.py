@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.attacks_scenes import NETWORKS
-from lsa_audit.audit import walk_images
 from lsa_audit.data import from_arrays
 from lsa_audit.data.base import Dataset, InputSpec
 from lsa_audit.graph.walker import walk
-from lsa_audit.harden.recipe import Recipe
-from lsa_audit.harden.training.loop import Setup, train
+from lsa_audit.hardening.training.loop import Setup, train
 from lsa_audit.models import ModelRequest, fit, from_module, load
 from lsa_audit.progress import Silent
-from lsa_audit.stages import on_device
+from lsa_audit.scanning.audit import walk_images
+from lsa_audit.scanning.stages import on_device
+from lsa_audit.settings.recipe import Recipe
 
 SEED = 0
 SHAPE, CLASSES = (3, 32, 32), 10

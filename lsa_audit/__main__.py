@@ -8,8 +8,8 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import interrupts
 from .errors import AuditError, ExitCode, UsageError, first_line
+from .progress import interrupts
 
 REQUIRED = ("torch", "torchvision", "timm", "onnx")
 """Dependencies that only some commands need."""
@@ -168,7 +168,7 @@ def _failed_system(error: OSError) -> int:
 
 def _fail(message: str, code: ExitCode) -> int:
     from .cli import streams
-    from .report.text import sentence, shorten
+    from .page.text import sentence, shorten
 
     # Names in it may come from a hostile file: no terminal sequence, no end in sight.
     line = sentence(" ".join(shorten(word, LONGEST_WORD) for word in message.split()))

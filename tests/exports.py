@@ -17,7 +17,7 @@ STEADY = (
     *("DigitsCnn", "MoonsMlp", "Small", "Mlp", "Residual"),
     *("Transformer", "Windows", "SequenceFirst", "SharedWeights"),
 )
-HOMES = ("torch.nn.", "lsa_audit.models.", "tests.graph.networks", "tests.probes.networks")
+HOMES = ("torch.nn.", "lsa_audit.models.", "tests.graph.networks", "tests.measurements.networks")
 
 
 def once(export: Export) -> Export:

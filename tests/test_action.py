@@ -15,8 +15,8 @@ import yaml
 
 from lsa_audit.attacks import ATTACKS
 from lsa_audit.cli import app
-from lsa_audit.profile import build, presets
-from lsa_audit.report import FORMATS
+from lsa_audit.reporting import FORMATS
+from lsa_audit.settings.profile import build, presets
 
 ACTION = Path(__file__).resolve().parent.parent / ".github" / "actions" / "lsa-audit" / "action.yml"
 CONTENT: dict[str, Any] = yaml.safe_load(ACTION.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import gate, gate_page
 from benchmarks.gate_page import APART, AT_MARGIN, FIXED, KNOWN, PAIRED, SAME, UNCHANGED, WORSE, Row
-from lsa_audit.gate.paired import drop
+from lsa_audit.stats.paired import drop
 
 
 def scene(truth: str, discordance: float, pairs: int = 2_000) -> gate.Scene:

@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks import harden
 from benchmarks import harden_contestants as contestants
-from lsa_audit.runtime import runtime
+from lsa_audit.device.runtime import runtime
 
 
 class Small(nn.Module):

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import lsa_audit
-from lsa_audit import measuring
 from lsa_audit.errors import AuditError
 from lsa_audit.records import AuditRecord
+from lsa_audit.scanning import measuring
 
 from .thinning import thin
 
@@ -282,7 +282,7 @@ BREAKS = itertools.product(
 @pytest.mark.slow_for("patching-error8-Small", "dropout-error6-Small")
 @pytest.mark.parametrize(("where", "error", "make"), thin(BREAKS))
 def test_a_probe_that_breaks_off_leaves_no_trace(images, labels, monkeypatch, where, error, make):
-    probe = importlib.import_module(f"lsa_audit.probes.{where}")
+    probe = importlib.import_module(f"lsa_audit.measurements.{where}")
     judge, calls = probe.verdicts, []
 
     def broken(*arguments):

@@ -110,10 +110,10 @@ def test_a_fault_is_noticed_by_tests_that_pass_without_it(project, tmp_path_fact
 def test_the_tests_of_a_file_come_first_then_its_folders():
     near = selection(ROOT, "near", "lsa_audit/attacks/pgd.py")
     assert near is None or all(name.startswith("tests/") for name in near)
-    assert selection(ROOT, "near", "lsa_audit/judging.py")[0] == "tests/test_judging.py"
+    assert selection(ROOT, "near", "lsa_audit/scanning/attacking.py")[0] == "tests/scanning/test_attacking.py"
     assert selection(ROOT, "folder", "lsa_audit/attacks/pgd.py") == ["tests/attacks"]
-    assert "--ignore=tests/attacks" in selection(ROOT, "folder", "lsa_audit/judging.py")
-    assert selection(ROOT, "default", "lsa_audit/judging.py") == []
+    assert "--ignore=tests/attacks" in selection(ROOT, "folder", "lsa_audit/units.py")
+    assert selection(ROOT, "default", "lsa_audit/scanning/attacking.py") == []
 
 
 def test_the_page_counts_what_was_noticed_and_where(project):

@@ -14,12 +14,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lsa_audit
-from lsa_audit.audit import make_profile
 from lsa_audit.errors import ProfileError, UnsafeError, UsageError
 from lsa_audit.models import from_script
 from lsa_audit.models.request import ModelRequest
 from lsa_audit.progress import Silent, shown
 from lsa_audit.records import AuditRecord
+from lsa_audit.scanning.audit import make_profile
 
 SETTINGS = {"attacks": ["fgsm"], "noises": [], "neurons": "none", "layers": "none", "probes": [], "threads": 1}
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")

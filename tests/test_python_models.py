@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 import lsa_audit
-from lsa_audit.audit import make_profile
 from lsa_audit.errors import ExitCode, ModelError
-from lsa_audit.loading import in_training, load
 from lsa_audit.models import fit, from_program
 from lsa_audit.models.fitting import decided
 from lsa_audit.models.request import ModelRequest
+from lsa_audit.scanning.audit import make_profile
+from lsa_audit.scanning.loading import in_training, load
 
 IMAGES = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(1))
 PLAIN = {"attacks": ["fgsm"], "epsilon": 0.05, "noises": [], "threads": 1}

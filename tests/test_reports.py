@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lsa_audit.report import FORMATS, RUN_FILES
-from lsa_audit.report import json as json_report
-from lsa_audit.report.shown import Shown
+from lsa_audit.reporting import FORMATS, RUN_FILES
+from lsa_audit.reporting import json as json_report
+from lsa_audit.reporting.shown import Shown
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "reports" / "examples"
 FOLDERS = sorted(path.parent for path in EXAMPLES.glob("*/record.json"))

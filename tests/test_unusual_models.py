@@ -14,11 +14,11 @@ from lsa_audit.attacks import ATTACKS
 from lsa_audit.attacks.base import Batch, judge
 from lsa_audit.attacks.budget import Budget
 from lsa_audit.attacks.functions import FUNCTIONS
-from lsa_audit.audit import audit, make_profile
-from lsa_audit.gate.snapshot import flags, snapshot
+from lsa_audit.gating.snapshot import flags, snapshot
 from lsa_audit.progress import Silent
-from lsa_audit.report import FORMATS
-from lsa_audit.report.shown import Shown
+from lsa_audit.reporting import FORMATS
+from lsa_audit.reporting.shown import Shown
+from lsa_audit.scanning.audit import audit, make_profile
 
 IMAGES = torch.rand(24, 1, 6, 6, generator=torch.Generator().manual_seed(7))
 QUIET: dict[str, Any] = {"noises": (), "neurons": "none", "probes": (), "layers": "none", "gallery": 0, "threads": 1}

@@ -103,7 +103,7 @@ def damaged_baseline(draws: Generator, folder: Path, number: int) -> Case:
 
 def damaged_profile(draws: Generator, folder: Path, number: int) -> Case:
     """A profile with other keys and values, or broken YAML."""
-    from lsa_audit.profile import Profile, presets
+    from lsa_audit.settings.profile import Profile, presets
 
     path = folder / "mine.yaml"
     text = presets()[pick(draws, list(presets()))].read_text()

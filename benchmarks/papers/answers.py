@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lsa_audit.statistics import holm
+from lsa_audit.stats.statistics import holm
 
 from .results import CLEAN, Difference, Figure, Pairs, Results, fgsm, spread
 

@@ -14,19 +14,19 @@ import torch
 
 from benchmarks.machine import processor
 from lsa_audit import models
-from lsa_audit.audit import Evidence, audit, make_profile, walk_images
+from lsa_audit.data.held_out import part
+from lsa_audit.device.ranks import Ranks
+from lsa_audit.device.runtime import runtime
 from lsa_audit.errors import ModelError
 from lsa_audit.graph.walker import walk
-from lsa_audit.harden.held_out import part
-from lsa_audit.harden.recipe import Recipe, make_recipe
-from lsa_audit.harden.training.loop import Setup, train
+from lsa_audit.hardening.training.loop import Setup, train
 from lsa_audit.models.base import Model
-from lsa_audit.parallel import Ranks
 from lsa_audit.progress import Progress, Silent
 from lsa_audit.records import AuditRecord
 from lsa_audit.records.hardening import TrainingLog
-from lsa_audit.runtime import runtime
-from lsa_audit.stages import on_device
+from lsa_audit.scanning.audit import Evidence, audit, make_profile, walk_images
+from lsa_audit.scanning.stages import on_device
+from lsa_audit.settings.recipe import Recipe, make_recipe
 from lsa_audit.writing import write_whole
 
 from .experiment import Experiment, Look, Parts, Setting

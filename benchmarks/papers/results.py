@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from scipy import stats
 
-from lsa_audit.statistics import CONFIDENCE, mcnemar_change
+from lsa_audit.stats.statistics import CONFIDENCE, mcnemar_change
 
 from .cells import CELL_VERSION, Cell
 from .experiment import Experiment, Setting

@@ -11,7 +11,7 @@ from .draws import Draws
 from .norms import Ball, column, random_start, steepest
 from .objectives import Objective, cross_entropy, dlr, targeted_dlr
 from .target import Target
-from .targets import CLASSES, likely_classes, positions
+from .target_classes import CLASSES, likely_classes, positions
 
 MOMENTUM = 0.75
 REQUIRED_RISES = 0.75
@@ -53,7 +53,7 @@ class Aim:
 
 
 @dataclass(frozen=True)
-class _Scene:
+class _Problem:
     """What a step looks at: the rows that are still worked on, their balls, and their aim."""
 
     target: Target
@@ -64,8 +64,8 @@ class _Scene:
     def gradient(self, moved: Tensor) -> tuple[Tensor, Tensor]:
         return self.target.gradient(moved, self.rows, self.aim.objective, self.aim.classes)
 
-    def keep(self, kept: Tensor) -> _Scene:
-        return _Scene(self.target, self.aim.of(kept), self.ball.of(kept), self.rows[kept])
+    def keep(self, kept: Tensor) -> _Problem:
+        return _Problem(self.target, self.aim.of(kept), self.ball.of(kept), self.rows[kept])
 
 
 def run_ce(target: Target, rows: Tensor, draws: Draws) -> Tensor:
@@ -119,7 +119,7 @@ def search(target: Target, rows: Tensor, draws: Draws, aim: Aim, start: Tensor |
 
     Cost: `steps` + 1 forwards and backwards an image. Random: one draw an image, the start, unless it is given.
     """
-    scene = _Scene(target, aim, Ball(target.images[rows], target.budget), rows)
+    scene = _Problem(target, aim, Ball(target.images[rows], target.budget), rows)
     state = _begin(random_start(scene.ball.images, target.budget, draws) if start is None else start, scene)
     ended = state.best.clone()
     checkpoints = checkpoint_steps(target.budget.steps)
@@ -155,7 +155,7 @@ def checkpoint_steps(steps: int) -> tuple[int, ...]:
     return tuple(sorted(set(points)))
 
 
-def _begin(start: Tensor, scene: _Scene) -> _Search:
+def _begin(start: Tensor, scene: _Problem) -> _Search:
     gradient, loss = scene.gradient(start)
     budget = scene.target.budget
     first_step = 2 * budget.epsilon if budget.step_size is None else budget.step_size
@@ -175,7 +175,7 @@ def _begin(start: Tensor, scene: _Scene) -> _Search:
     )
 
 
-def _advance(search: _Search, scene: _Scene, *, first: bool) -> None:
+def _advance(search: _Search, scene: _Problem, *, first: bool) -> None:
     current, ball = search.current, scene.ball
     size = column(search.step_size, current)
     moved = ball.project(torch.addcmul(current, size, steepest(search.gradient, ball.budget.norm)))

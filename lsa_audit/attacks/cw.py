@@ -10,7 +10,7 @@ from .draws import Draws
 from .norms import column
 from .objectives import margin
 from .target import Target
-from .targets import positions
+from .target_classes import positions
 
 SEARCHES = 9
 FIRST_CONSTANT = 1e-3

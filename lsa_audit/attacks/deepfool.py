@@ -11,7 +11,7 @@ from .draws import Draws
 from .hyperplane import shortest
 from .norms import column
 from .target import Target
-from .targets import likely_classes, positions
+from .target_classes import likely_classes, positions
 
 OVERSHOOT = 0.02
 HALVINGS = 8

@@ -13,7 +13,7 @@ from .base import Attack
 from .draws import Draws
 from .objectives import cross_entropy, dlr
 from .target import Target
-from .targets import CLASSES, positions
+from .target_classes import CLASSES, positions
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from .hyperplane import shortest
 from .norms import lengths
 from .objectives import difference
 from .target import Target
-from .targets import CLASSES, likely_classes, positions
+from .target_classes import CLASSES, likely_classes, positions
 
 LARGEST_BIAS = 0.1
 OVERSHOOT = 1.05

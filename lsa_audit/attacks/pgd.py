@@ -11,7 +11,7 @@ from . import PGD_STEP_SHARE
 from .draws import Draws
 from .norms import Ball, random_start, steepest
 from .target import Target
-from .targets import positions
+from .target_classes import positions
 
 Gradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 

@@ -13,7 +13,7 @@ from .draws import Draws
 from .norms import TINY, Ball
 from .objectives import margin
 from .target import Target
-from .targets import positions
+from .target_classes import positions
 
 FIRST_SHARE = 0.8
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

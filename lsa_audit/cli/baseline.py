@@ -32,11 +32,11 @@ def update(
     preset: gate.Preset = None,
 ) -> int:
     """Make RUN the baseline in FOLDER if it is the first or nothing got worse; else --accept REASON says why."""
-    from ..baselines import exists, of_run, read_baseline, write_baseline
-    from ..gate.baseline import updated
-    from ..gate.needs import said
-    from ..report.text import name, scaled
-    from ..runs import read_run
+    from ..gating.baselines import exists, of_run, read_baseline, write_baseline
+    from ..gating.needs import said
+    from ..gating.replacing import updated
+    from ..page.text import name, scaled
+    from ..runs.reading import read_run
 
     record, evidence = read_run(run)
     gates = questions.of_run(record.settings, profile, preset, None).gates
@@ -57,7 +57,7 @@ def show(
     baseline: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with a baseline.json, or the file.")],
 ) -> int:
     """Print what the baseline in FOLDER holds, and how it came to be."""
-    from ..baselines import read_baseline
+    from ..gating.baselines import read_baseline
 
     for line in _description(read_baseline(baseline)):
         typer.echo(line)
@@ -65,7 +65,7 @@ def show(
 
 
 def _description(baseline: Baseline) -> Iterator[str]:
-    from ..report.text import name, quantity, sentence
+    from ..page.text import name, quantity, sentence
 
     snapshot = baseline.snapshot
     yield f"{name(snapshot.model.name)} on {name(snapshot.data.name)}: {sentence(snapshot.data.selection)}"
@@ -86,7 +86,7 @@ def _description(baseline: Baseline) -> Iterator[str]:
 
 def _changes(old: Snapshot | None, new: Snapshot) -> Iterator[str]:
     """The share of right images without attack and in each ball, before and after."""
-    from ..report.text import DASH, percent
+    from ..page.text import DASH, percent
 
     before, after = _shares(old) if old else {}, _shares(new)
     for what in dict.fromkeys((*before, *after)):
@@ -95,8 +95,8 @@ def _changes(old: Snapshot | None, new: Snapshot) -> Iterator[str]:
 
 
 def _shares(snapshot: Snapshot) -> dict[str, float]:
-    from ..gate.snapshot import robust
-    from ..gate.targets import balls
+    from ..gating.patterns import balls
+    from ..gating.snapshot import robust
 
     named = {"clean accuracy": robust(snapshot, ())}
     named |= {f"robust accuracy at {ball}": robust(snapshot, ids) for ball, ids in balls(snapshot).items()}

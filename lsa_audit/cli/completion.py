@@ -56,7 +56,7 @@ def formats(incomplete: str) -> Values:
 
 def diff_formats(incomplete: str) -> Values:
     """How a diff is shown."""
-    from ..report.diff import FORMATS
+    from ..reporting.diff import FORMATS
 
     return _fitting(incomplete, dict.fromkeys(FORMATS, ""))
 

@@ -14,7 +14,7 @@ from . import completion
 from .rendering import refuse_run
 
 if TYPE_CHECKING:
-    from ..gate.diff_sides import Side
+    from ..diffing.sides import Side
 
 TERMINAL = "terminal"
 RUNS = "A run folder, its record.json, or a baseline."
@@ -36,8 +36,8 @@ def command(
     images: Annotated[int, typer.Option(min=0, help="Newly wrong and right images to name, of each.")] = 10,
 ) -> int:
     """Show what got better and worse from A to B per attack, class, image and layer; this is no verdict, see `gate`."""
-    from ..gate.differences import compare
-    from ..report.diff import FORMATS
+    from ..diffing.differences import compare
+    from ..reporting.diff import FORMATS
     from ..writing import write_whole
 
     if form not in FORMATS:
@@ -55,9 +55,9 @@ def command(
 
 
 def _side(path: Path) -> Side:
-    from ..baselines import is_baseline, of_run, read_baseline
-    from ..gate.diff_sides import Side
-    from ..runs import read_run, stored
+    from ..diffing.sides import Side
+    from ..gating.baselines import is_baseline, of_run, read_baseline
+    from ..runs.reading import read_run, stored
 
     if is_baseline(path):
         return Side(read_baseline(path).snapshot, "baseline")

@@ -17,7 +17,7 @@ def command(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fal
     """Look at packages, devices, runtimes and cache folders; exit code 2 when something must be mended."""
     from rich.text import Text
 
-    from ..doctor import examine
+    from ..device.doctor import examine
     from .console import Console
 
     checks = examine()

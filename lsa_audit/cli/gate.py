@@ -15,11 +15,11 @@ from . import question as questions
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..gate.judge import Question
-    from ..gates import Gate
+    from ..gating.verdict import Question
     from ..records import AuditRecord
     from ..records.gating import Gating
     from ..records.snapshot import Snapshot
+    from ..settings.gates import Gate
     from .rendering import Output
 
 GATES = "Gates"
@@ -74,8 +74,8 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print gate.json.", rich_help_panel="Reports")] = False,
 ) -> int:
     """Judge RUN: exit code 0 where every gate passes, 1 where one fails, 3 where the images do not decide."""
-    from ..report.gates_terminal import summary
-    from ..runs import read_run
+    from ..reporting.gates_terminal import summary
+    from ..runs.reading import read_run
     from . import rendering
     from .console import Console
 
@@ -97,9 +97,9 @@ def _write(
     outputs: Sequence[Output], record: AuditRecord, evidence: Mapping[str, NDArray[Any]], gating: Gating
 ) -> None:
     """The reports of the run; `json` is gate.json here, which is what is new."""
-    from ..report.gates_terminal import to_json
-    from ..report.pictures import pictures
-    from ..report.shown import Shown
+    from ..reporting.gates_terminal import to_json
+    from ..reporting.pictures import pictures
+    from ..reporting.shown import Shown
     from ..writing import write_whole
     from . import rendering
 
@@ -118,7 +118,7 @@ def held_against(baseline: Path | None, gates: Mapping[str, Gate]) -> Snapshot |
     Raises:
         UsageError, DataError, UnsafeError: it cannot be read.
     """
-    from ..baselines import read_side
+    from ..gating.baselines import read_side
 
     return None if baseline is None else read_side(baseline, partial(questions.measures, gates))
 
@@ -135,7 +135,7 @@ def judged(
         UsageError: it cannot be compared with the baseline, or a gate finds nothing to look at.
         DataError: evidence that is not as a scan writes it.
     """
-    from ..baselines import of_run
-    from ..gate.judge import judge
+    from ..gating.baselines import of_run
+    from ..gating.verdict import judge
 
     return judge(of_run(run, record, evidence, partial(questions.measures, question.gates)), baseline, question)

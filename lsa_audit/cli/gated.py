@@ -12,12 +12,12 @@ from . import gate as gates
 from .question import of_scan
 
 if TYPE_CHECKING:
-    from ..audit import Audit
-    from ..gate.judge import Question
-    from ..profile import Profile
+    from ..gating.verdict import Question
     from ..records import Perturbation
     from ..records.gating import Gating
     from ..records.snapshot import Snapshot
+    from ..scanning.audit import Audit
+    from ..settings.profile import Profile
     from .output import RunFolder
     from .rendering import Output
 
@@ -59,7 +59,7 @@ def asked(profile: Profile, name: str, wanted: Wanted) -> tuple[Question | None,
                 "--baseline is given without --gate", "add --gate, or compare two runs with `lsa-audit diff`"
             )
         return None, None
-    from ..plan import perturbations
+    from ..scanning.plan import perturbations
 
     question = of_scan(profile, name)
     against = gates.held_against(wanted.baseline, question.gates)
@@ -85,8 +85,8 @@ def judged(
     """
     if question is None:
         return None
-    from ..report.pictures import pictures
-    from ..report.shown import Shown
+    from ..reporting.pictures import pictures
+    from ..reporting.shown import Shown
     from . import rendering
 
     try:
@@ -101,7 +101,7 @@ def judged(
 
 def say_where(folder: Path) -> None:
     """Name the run folder on stderr."""
-    from ..report.text import name
+    from ..page.text import name
     from .console import Console
 
     # A folder may have a name of several lines.
@@ -115,9 +115,9 @@ def _check_plan(planned: Sequence[Perturbation], baseline: Snapshot, question: Q
     Raises:
         UsageError: as `judge`, for the gates on accuracies.
     """
-    from ..gate.judge import judge
-    from ..gates import split
+    from ..gating.verdict import judge
     from ..records.snapshot import JudgedImages
+    from ..settings.gates import split
 
     if any(skipped.reason == "no-gradients" for skipped in baseline.skipped):
         # What a model without gradients leaves of the plan is known only once it is loaded.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from ..errors import ExitCode, OutputError, UsageError
-from ..interrupts import deferred
+from ..progress.interrupts import deferred
 from ..units import parse_epsilon
 from . import gated, options
 from . import harden_options as training
@@ -21,9 +21,9 @@ from .harden_source import source_of
 from .options import DATA, RUN
 
 if TYPE_CHECKING:
-    from ..harden.training.trial import Trial
-    from ..hardening import Hardened, Wishes
-    from ..profile import Profile
+    from ..hardening.harden import Hardened, HardenRequest
+    from ..hardening.training.trial import Trial
+    from ..settings.profile import Profile
     from .output import RunFolder
 
 REPORTS = Path("reports")
@@ -112,8 +112,8 @@ def command(
 ) -> int:
     """Train MODEL against attacks, on its vulnerable layers where asked, and say on other images what it gained."""
     asked = dict(locals())
-    from .. import profile as profiles
-    from ..harden.recipe import Recipe, make_recipe
+    from ..settings import profile as profiles
+    from ..settings.recipe import Recipe, make_recipe
 
     base = profiles.read(profile, options.given(arch=arch, allow_code=allow_code, trusted=options.words(trust)))
     given = options.given(
@@ -155,9 +155,9 @@ def command(
 
     # An interrupt inside torch's own start would end the process in a crash.
     with deferred():
-        from ..audit import make_profile
-        from ..harden.checks import Checks
-        from ..hardening import Wishes
+        from ..hardening.checks import Checks
+        from ..hardening.harden import HardenRequest
+        from ..scanning.audit import make_profile
 
     # Mistakes are told before a scan is looked for.
     make_profile({f"profile {profile}": base, "command line": given})
@@ -168,7 +168,7 @@ def command(
         _say(source.said)
     last = {"the scan": source.settings, "command line": {**given, "seed": settled.seed}}
     effective = make_profile({f"profile {profile}": base, **last})
-    wishes = Wishes(
+    wanted = HardenRequest(
         recipe=settled,
         eta=effective.eta,
         data=source.data or effective.data or "",
@@ -183,26 +183,26 @@ def command(
         ),
     )
     if not _is_first():
-        return _follow(model, effective, wishes, resume) if not dry_run else int(ExitCode.OK)
+        return _follow(model, effective, wanted, resume) if not dry_run else int(ExitCode.OK)
     if dry_run:
-        return _try(model, effective, wishes, json)
-    return _train(model, effective, wishes, _folder(model, out, resume), resume is not None, json)
+        return _try(model, effective, wanted, json)
+    return _train(model, effective, wanted, _folder(model, out, resume), resume is not None, json)
 
 
-def _try(model: str, profile: Profile, wishes: Wishes, json: bool) -> int:
+def _try(model: str, profile: Profile, wanted: HardenRequest, json: bool) -> int:
     """A few steps, and what they let expect; nothing is written."""
-    from ..hardening import dry_run
+    from ..hardening.harden import dry_run
     from .console import TerminalProgress
 
     with TerminalProgress() as progress:
-        found = dry_run(model, profile, wishes, progress)
-    lines = _expected(found, wishes.recipe.epochs)
+        found = dry_run(model, profile, wanted, progress)
+    lines = _expected(found, wanted.recipe.epochs)
     typer.echo(json_module.dumps(asdict(found), indent=2) if json else "\n".join(lines))
     return int(ExitCode.OK)
 
 
 def _expected(trial: Trial, epochs: int) -> list[str]:
-    from ..report.text import duration, quantity, scaled
+    from ..page.text import duration, quantity, scaled
 
     return [
         f"{quantity(trial.steps_an_epoch, 'step')} an epoch, {duration(trial.seconds_a_step)} each; "
@@ -212,28 +212,28 @@ def _expected(trial: Trial, epochs: int) -> list[str]:
     ]
 
 
-def _train(model: str, profile: Profile, wishes: Wishes, folder: RunFolder, resume: bool, json: bool) -> int:
+def _train(model: str, profile: Profile, wanted: HardenRequest, folder: RunFolder, resume: bool, json: bool) -> int:
     """Train, write everything, print the verdict, and choose the exit code."""
-    from ..hardening import harden
-    from ..report.hardening import summary, to_json
+    from ..hardening.harden import harden
+    from ..reporting.hardening import summary, to_json
     from .console import TerminalProgress
 
     with folder.in_use() as taken, _resumable(taken.path):
         with TerminalProgress() as progress:
             # Only the other processes of torchrun get none.
-            result = cast("Hardened", harden(model, profile, wishes, taken.path, progress, resume=resume))
+            result = cast("Hardened", harden(model, profile, wanted, taken.path, progress, resume=resume))
         taken.write_files(_files(result))
     typer.echo(to_json(result.record).encode() if json else "\n".join(summary(result.record)), nl=not json)
     gated.say_where(taken.path)
     return int(ExitCode.INCONCLUSIVE if result.record.inconclusive else ExitCode.OK)
 
 
-def _follow(model: str, profile: Profile, wishes: Wishes, resume: Path | None) -> int:
+def _follow(model: str, profile: Profile, wanted: HardenRequest, resume: Path | None) -> int:
     """A process of torchrun that is not the first: it computes, and neither writes nor prints."""
-    from ..hardening import harden
+    from ..hardening.harden import harden
     from ..progress import Silent
 
-    harden(model, profile, wishes, resume or REPORTS, Silent(), resume=resume is not None)
+    harden(model, profile, wanted, resume or REPORTS, Silent(), resume=resume is not None)
     return int(ExitCode.OK)
 
 
@@ -249,7 +249,7 @@ def _folder(model: str, out: Path | None, resume: Path | None) -> RunFolder:
         UsageError: it holds other files, or nothing to resume.
         OutputError: it cannot be written.
     """
-    from ..harden.training.loop import CHECKPOINT_NAME
+    from ..hardening.training.loop import CHECKPOINT_NAME
     from .output import RunFolder
 
     if resume is not None:
@@ -267,7 +267,7 @@ def _refuse_begun(out: Path, checkpoint: str) -> None:
     Raises:
         UsageError: it was.
     """
-    from ..locking import is_held
+    from ..writing.locking import is_held
 
     # What cannot be looked at is told with the folder.
     with suppress(OSError, ValueError):
@@ -279,7 +279,7 @@ def _refuse_begun(out: Path, checkpoint: str) -> None:
 @contextmanager
 def _resumable(folder: Path) -> Iterator[None]:
     """Say how to go on where the work was cut and a checkpoint is there."""
-    from ..harden.training.loop import CHECKPOINT_NAME
+    from ..hardening.training.loop import CHECKPOINT_NAME
 
     try:
         yield
@@ -290,7 +290,7 @@ def _resumable(folder: Path) -> Iterator[None]:
 
 
 def _files(result: Hardened) -> dict[str, bytes]:
-    from ..report.hardening import to_html, to_json, to_markdown
+    from ..reporting.hardening import to_html, to_json, to_markdown
     from .output import run_files
 
     audits = {"before": result.before, "after": result.after}

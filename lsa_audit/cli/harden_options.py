@@ -253,8 +253,8 @@ def read(path: Path | None) -> dict[str, Any]:
     Raises:
         ProfileError: it cannot be read as plain YAML, or has keys that are no settings; all of them.
     """
-    from ..harden.recipe import Recipe
-    from ..plain_yaml import PlainYamlError, read_mapping
+    from ..settings.plain_yaml import PlainYamlError, read_mapping
+    from ..settings.recipe import Recipe
 
     if path is None:
         return {}

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AuditError, UsageError
 
 if TYPE_CHECKING:
-    from ..harden.reference import Scanned
-    from ..profile import Profile
+    from ..hardening.reference import Scanned
     from ..records import AuditRecord
+    from ..settings.profile import Profile
 
 _SCAN = """
     data samples slice labels attacks noises norm epsilon layers measure eta neurons budget drop_value probes
@@ -27,7 +27,7 @@ IMAGES = frozenset({"data", "samples", "slice", "seed", "data_root", "offline"})
 
 
 @dataclass(frozen=True)
-class Source:
+class HardenSource:
     """What the latest scan of the model gives.
 
     Attributes:
@@ -45,7 +45,9 @@ class Source:
     said: str = ""
 
 
-def source_of(folder: Path, model: str, base: Mapping[str, Any], given: Mapping[str, Any], test: str | None) -> Source:
+def source_of(
+    folder: Path, model: str, base: Mapping[str, Any], given: Mapping[str, Any], test: str | None
+) -> HardenSource:
     """What the latest scan of the model in the folder gives to a hardening.
 
     Where nothing else names data, they come from that scan, and with them every option of the model. Otherwise only its
@@ -60,9 +62,9 @@ def source_of(folder: Path, model: str, base: Mapping[str, Any], given: Mapping[
         UnsafeError: the record alone would decide what code runs.
         ProfileError: settings that cannot be read.
     """
-    from ..latest import latest_run, unfinished
-    from ..report.text import name
-    from ..runs import read_run, to_reload
+    from ..page.text import name
+    from ..runs.latest import latest_run, unfinished
+    from ..runs.reading import read_run, to_reload
 
     found = latest_run(folder, model)
     # A profile as `init` writes it names every setting: what is as usual there was not asked for.
@@ -78,11 +80,11 @@ def source_of(folder: Path, model: str, base: Mapping[str, Any], given: Mapping[
             left = unfinished(folder)
             aside = f" ({name(str(left[-1]))} is an unfinished run and does not count)" if left else ""
             raise UsageError(f"nothing says what data to train {model} on{aside}", hint)
-        return Source()
+        return HardenSource()
     run, record = found
     shown = name(str(run))
     if data is not None:
-        return Source(scanned=_held_against(shown, *read_run(run), asked, (data, test)))
+        return HardenSource(scanned=_held_against(shown, *read_run(run), asked, (data, test)))
     _, settings = to_reload(record, model, given)
     settings = {key: value for key, value in settings.items() if key not in OF_THE_SCAN | GIVEN_ONLY}
     of_scan = _profile(f"scan {shown}", settings)
@@ -92,7 +94,9 @@ def source_of(folder: Path, model: str, base: Mapping[str, Any], given: Mapping[
     said = f"data: {name(spec)}, as in the scan {shown}" + (f"; so are {', '.join(lines)}" if lines else "")
     scanned = _scanned(shown, *read_run(run), taken=True)
     seed = record.settings.get("seed")
-    return Source(_whole(spec), settings, seed if of_scan.random_weights else None, scanned, said + _trained_on(spec))
+    return HardenSource(
+        _whole(spec), settings, seed if of_scan.random_weights else None, scanned, said + _trained_on(spec)
+    )
 
 
 def _held_against(
@@ -117,14 +121,14 @@ def _held_against(
 def _scanned(
     shown: str, record: AuditRecord, evidence: Mapping[str, Any], taken: bool, unlike: tuple[str, ...] = ()
 ) -> Scanned:
-    from ..harden.reference import Scanned
+    from ..hardening.reference import Scanned
 
     images = {key: value for key, value in record.settings.items() if key in IMAGES}
     return Scanned(shown, record, evidence, _profile(f"scan {shown}", images), taken, unlike)
 
 
 def _profile(source: str, settings: Mapping[str, Any]) -> Profile:
-    from ..audit import make_profile
+    from ..scanning.audit import make_profile
 
     return make_profile({source: settings})
 

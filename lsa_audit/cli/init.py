@@ -15,7 +15,7 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> int:
     """Write a profile with every setting, its default and what it means."""
-    from ..profile import presets
+    from ..settings.profile import presets
     from ..writing import write_whole
 
     if path.exists() and not force:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..interrupts import deferred
+from ..progress.interrupts import deferred
 from . import options
 
 
@@ -37,12 +37,12 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="As JSON, every field.")] = False,
 ) -> int:
     """List the layers of MODEL: kind, op, output shape, neurons, parameters, FLOPs."""
-    from .. import profile as profiles
+    from ..settings import profile as profiles
 
     # An interrupt inside torch's own start would end the process in a crash.
     with deferred():
-        from ..audit import layer_table, make_profile
-    from ..report.terminal import layers_table
+        from ..scanning.audit import layer_table, make_profile
+    from ..reporting.terminal import layers_table
     from .console import Console
 
     values = options.given(

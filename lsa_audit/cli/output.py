@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError, UsageError
-from ..interrupts import deferred
-from ..locking import LEFTOVER_PREFIX, LOCK_NAME, locked, refuse_if_held
+from ..progress.interrupts import deferred
 from ..records import AuditRecord
-from ..runs import EVIDENCE_NAME, GATE_NAME, RECORD_NAME, RUN_NAMES
+from ..runs.reading import EVIDENCE_NAME, GATE_NAME, RECORD_NAME, RUN_NAMES
 from ..writing import write_whole
+from ..writing.locking import LEFTOVER_PREFIX, LOCK_NAME, locked, refuse_if_held
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -176,10 +176,10 @@ def run_files(
     record: AuditRecord, evidence: Mapping[str, NDArray[Any]], gating: Gating | None = None
 ) -> dict[str, bytes]:
     """The files of a scan, name -> content; the record, by which a run is known, comes last."""
-    from ..report import FORMATS, RUN_FILES
-    from ..report.gates_terminal import to_json
-    from ..report.pictures import pictures
-    from ..report.shown import Shown
+    from ..reporting import FORMATS, RUN_FILES
+    from ..reporting.gates_terminal import to_json
+    from ..reporting.pictures import pictures
+    from ..reporting.shown import Shown
 
     shown = Shown(record, gating, pictures(record, evidence))
     files: dict[str, bytes] = {EVIDENCE_NAME: _npz(evidence)}

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..gates import GATES, PRESETS, Gate, GateLevel
-from ..profile import DEFAULT_ATTACKS, AttackSettings, Profile
+from ..settings.gates import GATES, PRESETS, Gate, GateLevel
+from ..settings.profile import DEFAULT_ATTACKS, AttackSettings, Profile
 
 Distance = Annotated[float, Field(ge=0)] | Annotated[str, Field(pattern=r"^[0-9.eE+/, -]+$")]
 Level = GateLevel | Literal[False]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ProfileError, UsageError
 
 if TYPE_CHECKING:
-    from ..gate.judge import Question
-    from ..gates import Gate, Waiver
-    from ..profile import Profile
+    from ..gating.verdict import Question
     from ..records import AuditRecord
+    from ..settings.gates import Gate, Waiver
+    from ..settings.profile import Profile
 
 DEFAULT = "default"
 
@@ -43,7 +43,7 @@ def of_run(settings: Mapping[str, Any], profile: str | None, preset: str | None,
         ProfileError: every mistake in a profile, in the run's settings or in the file of waivers.
         UsageError: no such preset.
     """
-    from ..gates import PRESETS
+    from ..settings.gates import PRESETS
 
     extra = () if waivers is None else _waivers_of(waivers)
     named = None if profile is None else _profile(profile)
@@ -60,13 +60,13 @@ def of_run(settings: Mapping[str, Any], profile: str | None, preset: str | None,
 
 def measures(gates: Mapping[str, Gate], record: AuditRecord) -> Collection[str]:
     """The perturbations of a run whose layers gates look at image by image."""
-    from ..gate.judge import measures_needed
+    from ..gating.verdict import measures_needed
 
     return measures_needed(gates, record)
 
 
 def _of_preset(name: str, waivers: tuple[Waiver, ...]) -> Question:
-    from ..gates import preset
+    from ..settings.gates import preset
 
     return _question(preset(name), f"preset {name}", waivers)
 
@@ -74,14 +74,14 @@ def _of_preset(name: str, waivers: tuple[Waiver, ...]) -> Question:
 def _question(
     gates: Mapping[str, Gate], where: str | None, waivers: tuple[Waiver, ...], lines: Mapping[str, int] | None = None
 ) -> Question:
-    from ..gate.judge import Question
+    from ..gating.verdict import Question
 
     today = datetime.now(UTC).date()
     return Question(gates=gates, waivers=waivers, lines=lines or {}, profile=where, today=today)
 
 
 def _profile(name: str) -> Profile:
-    from .. import profile as profiles
+    from ..settings import profile as profiles
 
     return _built(f"profile {name}", profiles.read(name))
 
@@ -92,7 +92,7 @@ def _own(settings: Mapping[str, Any]) -> Profile:
 
 
 def _waivers_of(path: Path) -> tuple[Waiver, ...]:
-    from ..plain_yaml import PlainYamlError, read_mapping
+    from ..settings.plain_yaml import PlainYamlError, read_mapping
 
     hint = "write `waivers:` and a list of entries with gate, reason and expires"
     try:
@@ -106,20 +106,20 @@ def _waivers_of(path: Path) -> tuple[Waiver, ...]:
 
 def _built(source: str, values: Mapping[str, Any]) -> Profile:
     from ..attacks import ATTACKS
-    from ..profile import build
+    from ..settings.profile import build
 
     return build({source: values}, ATTACKS, ATTACKS)
 
 
 def _is_file(profile: str) -> bool:
-    from ..profile import presets
+    from ..settings.profile import presets
 
     return profile not in presets()
 
 
 def _lines(profile: str, gates: Mapping[str, Gate]) -> dict[str, int]:
     """The line of each gate in the file; those of a `preset` stand where it is named."""
-    from ..plain_yaml import key_lines
+    from ..settings.plain_yaml import key_lines
 
     if not _is_file(profile):
         return {}

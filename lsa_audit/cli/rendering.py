@@ -16,7 +16,7 @@ from ..writing import STDOUT as STDOUT_DESCRIPTOR
 from ..writing import descriptor_of, write_whole
 
 if TYPE_CHECKING:
-    from ..report.shown import Shown
+    from ..reporting.shown import Shown
 
 STDOUT = "-"
 EXAMPLE = "e.g. --output sarif=report.sarif; - is the standard output"
@@ -56,7 +56,7 @@ def write(outputs: Sequence[Output], shown: Shown) -> None:
     Raises:
         OutputError: a file cannot be written.
     """
-    from ..report import FORMATS
+    from ..reporting import FORMATS
 
     rendered = [(output.path, FORMATS[output.format][1](shown).encode()) for output in outputs]
     for path, content in sorted(rendered, key=lambda entry: entry[0] is None):
@@ -76,7 +76,7 @@ def refuse_run(place: Path, format_name: str) -> None:
     Raises:
         UsageError: that is what stands there.
     """
-    from ..runs import EVIDENCE_NAME, RECORD_NAME
+    from ..runs.reading import EVIDENCE_NAME, RECORD_NAME
 
     partner = {RECORD_NAME: EVIDENCE_NAME, EVIDENCE_NAME: RECORD_NAME}.get(place.name)
     if partner is None or not os.path.lexists(place):
@@ -104,7 +104,7 @@ def _is_stdout(path: Path) -> bool:
 
 
 def _check_format(name: str) -> None:
-    from ..report import FORMATS
+    from ..reporting import FORMATS
 
     if name not in FORMATS:
         near = get_close_matches(name, FORMATS, n=1)

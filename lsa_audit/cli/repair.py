@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ExitCode, UsageError
-from ..interrupts import deferred
+from ..progress.interrupts import deferred
 from . import gated, options
 from .options import DATA, RUN
 
 if TYPE_CHECKING:
-    from ..harden.repair import Repaired
+    from ..repairing.repair import Repaired
 
 REPAIR = "Repair"
 
@@ -85,7 +85,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print repair.json.", rich_help_panel=RUN)] = False,
 ) -> int:
     """Repair MODEL by what RUN found of its neurons: fragile ones up, robust ones down, judged on other images."""
-    from ..runs import read_run, to_reload
+    from ..runs.reading import read_run, to_reload
 
     found, evidence = read_run(record)
     given = options.given(
@@ -108,18 +108,18 @@ def command(
 
     # An interrupt inside torch's own start would end the process in a crash.
     with deferred():
-        from ..audit import make_profile
-        from ..harden.repair import Wishes, repair
-    from ..report.repair import summary, to_json
+        from ..repairing.repair import RepairRequest, repair
+        from ..scanning.audit import make_profile
+    from ..reporting.repair import summary, to_json
     from .console import TerminalProgress
     from .output import RunFolder
 
     profile = make_profile({"record": settings, "command line": given})
     folder = RunFolder.prepare(out, model, "repair", may_replace=False)
-    wishes = Wishes(layers, max_clean_drop, samples, tuple(options.words(attack) or ()), passes, seed)
+    repair_request = RepairRequest(layers, max_clean_drop, samples, tuple(options.words(attack) or ()), passes, seed)
     with folder.in_use() as taken:
         with TerminalProgress() as progress:
-            result = repair(found, evidence, profile, subject, wishes, progress)
+            result = repair(found, evidence, profile, subject, repair_request, progress)
         written = taken.write_files(_files(result))
     typer.echo(to_json(result.record).encode() if json else "\n".join(summary(result.record)), nl=not json)
     gated.say_where(written)
@@ -127,7 +127,7 @@ def command(
 
 
 def _files(result: Repaired) -> dict[str, bytes]:
-    from ..report.repair import to_html, to_json, to_markdown
+    from ..reporting.repair import to_html, to_json, to_markdown
 
     rendered = {
         "report.md": to_markdown(result.record),

@@ -35,9 +35,9 @@ def command(
         texts = [f"{format or DEFAULT}={out or STDOUT}", *texts]
     outputs = rendering.parse(texts)
 
-    from ..report.pictures import pictures
-    from ..report.shown import Shown
-    from ..runs import read_evidence, read_gating, read_record_of
+    from ..reporting.pictures import pictures
+    from ..reporting.shown import Shown
+    from ..runs.reading import read_evidence, read_gating, read_record_of
 
     record, evidence = read_record_of(run), read_evidence(run)
     shown = () if evidence is None else pictures(record, evidence)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ExitCode, UsageError
-from ..interrupts import deferred
+from ..progress.interrupts import deferred
 from . import completion, gated, options
 from . import gate as gates
 from .options import DATA, RUN
@@ -232,7 +232,7 @@ def run(
     Raises:
         UsageError: a baseline that the run cannot be compared with; what only the scan shows leaves the run folder.
     """
-    from .. import profile as profiles
+    from ..settings import profile as profiles
 
     base = profiles.read(profile, values)
     if attacks or any((tuning or {}).values()):
@@ -240,11 +240,11 @@ def run(
 
     # An interrupt inside torch's own start would end the process in a crash.
     with deferred():
-        from ..audit import audit, make_profile
-    from ..report.gates_terminal import summary as gates_summary
-    from ..report.pictures import pictures
-    from ..report.shown import Shown
-    from ..report.terminal import summary
+        from ..scanning.audit import audit, make_profile
+    from ..reporting.gates_terminal import summary as gates_summary
+    from ..reporting.pictures import pictures
+    from ..reporting.shown import Shown
+    from ..reporting.terminal import summary
     from . import rendering
     from .console import Console, TerminalProgress
     from .output import RunFolder

@@ -40,7 +40,7 @@ def _data() -> Rows:
 
 
 def _profiles() -> Rows:
-    from ..profile import presets
+    from ..settings.profile import presets
 
     return [
         {"name": name, "what": path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ").strip()}
@@ -65,7 +65,7 @@ def _findings() -> Rows:
 
 
 def _gates() -> Rows:
-    from ..gates import GATES
+    from ..settings.gates import GATES
 
     return [
         {"name": name, "limits": ", ".join(kind.limits), "what": kind.summary, "target": kind.target or "-"}
@@ -74,7 +74,7 @@ def _gates() -> Rows:
 
 
 def _formats() -> Rows:
-    from ..report import FORMATS
+    from ..reporting import FORMATS
 
     return [{"name": name, "file": file} for name, (file, _) in FORMATS.items()]
 
@@ -130,8 +130,8 @@ def catalogue() -> dict[str, tuple[str, ...]]:
     """Every id that has a page, by topic, in the order of the catalogues."""
     from ..attacks import ATTACKS
     from ..findings import RULES
-    from ..gates import GATES, PRESETS
-    from ..profile import Measure
+    from ..settings.gates import GATES, PRESETS
+    from ..settings.profile import Measure
 
     ids: dict[str, Iterable[str]] = {
         "findings": RULES,

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ExitCode
-from ..interrupts import deferred
+from ..progress.interrupts import deferred
 from . import options
 from .options import DATA, MODEL, RUN
 
 if TYPE_CHECKING:
-    from ..records.verification import Checked, Difference, Verification
+    from ..records.verification import Checked, VerdictDifference, Verification
 
 HEAD = ("perturbation", "images", "agree", "rounding", "distance", "sha256")
 """Verdicts that agree or that rounding decides, and the largest distance of a stored image from its clean one."""
@@ -41,7 +41,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> int:
     """Load model and data again and judge every stored image of RUN; exit code 1 where anything is not as recorded."""
-    from ..runs import read_run, to_reload
+    from ..runs.reading import read_run, to_reload
 
     record, evidence = read_run(run)
     given = options.given(
@@ -61,8 +61,8 @@ def command(
 
     # An interrupt inside torch's own start would end the process in a crash.
     with deferred():
-        from ..audit import make_profile
-        from ..verification import verify
+        from ..scanning.audit import make_profile
+        from ..scanning.verify import verify
     from .console import TerminalProgress
 
     profile = make_profile({"record": settings, "command line": given})
@@ -87,7 +87,7 @@ def _table(checks: tuple[Checked, ...]) -> list[str]:
 
 
 def _row(checked: Checked) -> tuple[str, ...]:
-    from ..report import text
+    from ..page import text
 
     hashes = {True: "ok", False: "differs", None: text.DASH}
     return (
@@ -101,7 +101,7 @@ def _row(checked: Checked) -> tuple[str, ...]:
 
 
 def _conclusion(found: Verification) -> list[str]:
-    from ..report.text import quantity
+    from ..page.text import quantity
 
     if found.differences:
         count = quantity(len(found.differences), "difference")
@@ -112,8 +112,8 @@ def _conclusion(found: Verification) -> list[str]:
     return [f"verified: {quantity(judged, 'verdict')} as recorded{apart}"]
 
 
-def _line(difference: Difference) -> str:
-    from ..report.text import name, quantity, sentence
+def _line(difference: VerdictDifference) -> str:
+    from ..page.text import name, quantity, sentence
 
     line = f"{name(difference.subject)}: {sentence(difference.what)}"
     if difference.images is None:

@@ -38,7 +38,7 @@ SUFFIX = re.compile(r"(.+\.npz):([A-Za-z]+)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Pair:
+class ArrayPair:
     """Names of the images and labels of a part; `several`: the archive holds other pairs as well."""
 
     images: str
@@ -72,7 +72,7 @@ def wanted_keys(keys: Sequence[str], part: str | None) -> set[str]:
     return {LAYOUT_KEY, *((chosen[0].images, chosen[0].labels) if len(chosen) == 1 else ())}
 
 
-def chosen_pair(keys: Sequence[str], path: Path, part: str | None) -> Pair:
+def chosen_pair(keys: Sequence[str], path: Path, part: str | None) -> ArrayPair:
     """The one pair of images and labels, or that of the part.
 
     Raises:
@@ -87,7 +87,7 @@ def chosen_pair(keys: Sequence[str], path: Path, part: str | None) -> Pair:
         raise UsageError(f"{path.name} holds no {part} images and labels (it holds: {there})", _options(path, parts))
     if len(chosen) == 1:
         (pair,) = chosen
-        return Pair(pair.images, pair.labels, pair.part, several=len(pairs) > 1)
+        return ArrayPair(pair.images, pair.labels, pair.part, several=len(pairs) > 1)
     if len(parts) == len(chosen) > 1:
         raise UsageError(f"{path.name} holds {' and '.join(parts)} images", _options(path, parts))
     state = "several pairs" if pairs else "no pair"
@@ -99,7 +99,7 @@ def _options(path: Path, parts: Sequence[str]) -> str:
     return f"give --data {' or '.join(f'{path.name}:{name}' for name in parts)}" if parts else "leave the part out"
 
 
-def _pairs(keys: Sequence[str]) -> list[Pair]:
+def _pairs(keys: Sequence[str]) -> list[ArrayPair]:
     """The pairs among the names of arrays: of the same part, and the only two of it or in words that go together."""
     read = {key: _words(key) for key in keys}
     images = [(key, *words) for key, words in read.items() if words[0] in PARTNERS]
@@ -109,7 +109,7 @@ def _pairs(keys: Sequence[str]) -> list[Pair]:
         fitting = [(key, label) for key, label, other in labels if other == part]
         if sum(other == part for _, _, other in images) > 1:
             fitting = [(key, label) for key, label in fitting if label in PARTNERS[image]]
-        pairs += [Pair(image_key, key, part) for key, _ in fitting]
+        pairs += [ArrayPair(image_key, key, part) for key, _ in fitting]
     return pairs
 
 

@@ -18,7 +18,7 @@ PARTS = frozenset({"train", "training", "val", "valid", "validation", "test", "t
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFolders:
     """The images of class folders, nothing decoded yet.
 
     Attributes:
@@ -36,7 +36,7 @@ class Found:
     loose: int
 
 
-def class_folders(folder: Path, *, told: bool = False) -> Found:
+def class_folders(folder: Path, *, told: bool = False) -> FoundFolders:
     """The class folders and every image below them: files of a folder first, then its subfolders, both sorted.
 
     Args:
@@ -65,7 +65,7 @@ def class_folders(folder: Path, *, told: bool = False) -> Found:
     if classes and not told:
         _refuse_parts(folder, classes, names)
     loose = sum(is_image(entry) for entry in folder.iterdir())
-    return Found(classes, names, labels, ignored, loose)
+    return FoundFolders(classes, names, labels, ignored, loose)
 
 
 def is_class(entry: Path) -> bool:

@@ -22,7 +22,7 @@ from . import (
     unmeasured,
     vulnerable_layers,
 )
-from .figures import FIGURES, NO_HEALTH, Seen
+from .figures import FIGURES, NO_HEALTH, Observation
 
 Rule = Callable[[AuditRecord], list[Finding]]
 
@@ -95,7 +95,7 @@ def _check(record: AuditRecord, rule: str, findings: list[Finding]) -> Check:
         levels[finding.subject] = finding.level
     level = min(levels.values(), key=lambda level: _ORDER[level], default=None)
     figure = FIGURES.get(rule)
-    seen: list[Seen] | str = [] if figure is None else figure.look(record)
+    seen: list[Observation] | str = [] if figure is None else figure.look(record)
     if isinstance(seen, str):
         if not findings:
             outcome: Outcome = "not-run" if seen == NO_HEALTH else "not-applicable"

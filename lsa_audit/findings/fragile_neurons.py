@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..measurements.targeting import Targeting, dependence, targeting
 from ..records import AuditRecord, Finding, Neuron, NeuronTable
-from ..targeting import Targeting, dependence, targeting
 from ..units import format_percent
 
 LAYER_LIMIT = 5

@@ -15,7 +15,7 @@ from .structure import operation
 
 
 @dataclass(frozen=True)
-class Cut:
+class GraphCut:
     """A graph in two, each part in the order of execution.
 
     Attributes:
@@ -42,7 +42,7 @@ class Cut:
         return self.logits is self.site or bool(self.suffix)
 
 
-def find_cut(graph: fx.Graph, site: str) -> Cut:
+def find_cut(graph: fx.Graph, site: str) -> GraphCut:
     """The cut behind the node of that name.
 
     Raises:
@@ -59,7 +59,7 @@ def find_cut(graph: fx.Graph, site: str) -> Cut:
     read = {operand for one in suffix for operand in one.all_input_nodes} - {*suffix, node}
     before = _ancestors([node, *read] if suffix or logits is node else [logits])
     dependent = {images, *_descendants([images], SHAPE_ONLY)}
-    return Cut(
+    return GraphCut(
         site=node,
         prefix=tuple(one for one in graph.nodes if one in before),
         suffix=suffix,
@@ -70,7 +70,7 @@ def find_cut(graph: fx.Graph, site: str) -> Cut:
     )
 
 
-class Section:
+class GraphSection:
     """Some nodes of a graph, to be run again and again; a value is freed as soon as its last reader has run."""
 
     def __init__(self, module: fx.GraphModule, nodes: Iterable[fx.Node], wanted: Iterable[fx.Node]) -> None:

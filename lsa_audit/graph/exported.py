@@ -11,14 +11,14 @@ from torch import Tensor, fx
 from ..models.base import PixelModel
 from ..records import GraphInfo, LayerInfo, Skipped
 from .base import Graph, Layer, Layout
-from .finding import Found, find, find_blocks
+from .batch_layout import IN_TRIPLE, find_layout, pair_and_triple, per_image_shape, same
+from .finding import FoundLayer, find, find_blocks
 from .naming import names
 from .neurons import neuron_dims
 from .ownership import flop_counts, parameter_counts, unused
 from .replay import is_specialized
 from .structure import Shape, Structure, analyse, operation
 from .taps import Visitor, run_graph
-from .verification import IN_TRIPLE, find_layout, pair_and_triple, per_image_shape, same
 
 PRODUCERS = frozenset(
     {"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"}
@@ -30,7 +30,7 @@ PRODUCERS = frozenset(
 class _Table:
     """The columns of the layer table before anything was verified, in the order of execution."""
 
-    found: Sequence[Found]
+    found: Sequence[FoundLayer]
     names: Sequence[str]
     parameters: Sequence[int]
     flops: Sequence[int]
@@ -111,7 +111,7 @@ def _layer(structure: Structure, table: _Table, comparison: _Comparison, index: 
     return Layer(info, layer.site.name, drop_site, label, layout.batch_dim, layout.batch_outer)
 
 
-def _following_norm(table: _Table, layer: Found) -> int | None:
+def _following_norm(table: _Table, layer: FoundLayer) -> int | None:
     """Index of the batch norm that is the only one to read a convolution or linear layer and keeps its neurons."""
     if operation(layer.node) not in PRODUCERS or len(layer.site.users) != 1:
         return None
@@ -123,7 +123,7 @@ def _following_norm(table: _Table, layer: Found) -> int | None:
     return next((index for index, other in enumerate(table.found) if other.site is reader), None)
 
 
-def _compare(graph_module: fx.GraphModule, images: Tensor, found: Sequence[Found]) -> _Comparison:
+def _compare(graph_module: fx.GraphModule, images: Tensor, found: Sequence[FoundLayer]) -> _Comparison:
     sites = {layer.site for layer in found}
     nodes = {node.name: node for layer in found for node in (layer.site, layer.entry) if node is not None}
     held: dict[fx.Node, Tensor] = {}

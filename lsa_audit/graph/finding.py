@@ -14,7 +14,7 @@ from .structure import Call, Structure, operation
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundLayer:
     """A node that is a layer.
 
     Attributes:
@@ -35,7 +35,7 @@ class Found:
     call: Call | None = None
 
 
-def find(structure: Structure) -> list[Found]:
+def find(structure: Structure) -> list[FoundLayer]:
     """All layers but blocks, in the order of execution."""
     deciding = _only_deciding(structure)
     found = [
@@ -63,7 +63,7 @@ def _only_deciding(structure: Structure) -> frozenset[fx.Node]:
     return frozenset(structure.graph.nodes) - seen
 
 
-def _classify(structure: Structure, node: fx.Node) -> Found | None:
+def _classify(structure: Structure, node: fx.Node) -> FoundLayer | None:
     if node not in structure.dependent or node not in structure.calls:
         return None
     name = operation(node)
@@ -82,7 +82,7 @@ def _classify(structure: Structure, node: fx.Node) -> Found | None:
     if site is None or site not in structure.shapes:
         return None
     entry = next(iter(structure.tensors(node)), None)
-    return Found(kind, name.strip("_"), node, site, frozenset({node, site}), entry)
+    return FoundLayer(kind, name.strip("_"), node, site, frozenset({node, site}), entry)
 
 
 def _first_value(node: fx.Node) -> fx.Node | None:
@@ -123,7 +123,7 @@ def _weights_a_product(structure: Structure, softmax: fx.Node) -> bool:
     return False
 
 
-def _as_modules(structure: Structure, found: list[Found]) -> list[Found]:
+def _as_modules(structure: Structure, found: list[FoundLayer]) -> list[FoundLayer]:
     """Turn the operations of a small module into the one layer that the module is.
 
     A childless module around one activation (a hand-written SiLU or GELU) is that activation, read at the module's
@@ -135,7 +135,7 @@ def _as_modules(structure: Structure, found: list[Found]) -> list[Found]:
     for node, calls in structure.calls.items():
         if node in structure.dependent:
             members[calls[-1]].append(node)
-    inside: dict[Call, list[Found]] = defaultdict(list)
+    inside: dict[Call, list[FoundLayer]] = defaultdict(list)
     for layer in found:
         inside[structure.calls[layer.node][-1]].append(layer)
     kept = list(found)
@@ -146,7 +146,9 @@ def _as_modules(structure: Structure, found: list[Found]) -> list[Found]:
     return kept
 
 
-def _whole_module(structure: Structure, call: Call, nodes: list[fx.Node], inside: list[Found]) -> Found | None:
+def _whole_module(
+    structure: Structure, call: Call, nodes: list[fx.Node], inside: list[FoundLayer]
+) -> FoundLayer | None:
     module = structure.submodule(call)
     if not call.path or any(True for _ in module.children()):
         return None
@@ -165,11 +167,11 @@ def _whole_module(structure: Structure, call: Call, nodes: list[fx.Node], inside
         return replace(inside[0], site=site, members=frozenset(nodes))
     same = structure.shapes.get(entry) == structure.shapes[site]
     if same and set(kinds) <= {"add", "pool"} and any(True for _ in module.parameters()):
-        return Found("norm", type(module).__name__, site, site, frozenset(nodes), entry)
+        return FoundLayer("norm", type(module).__name__, site, site, frozenset(nodes), entry)
     return None
 
 
-def _is_affine(structure: Structure, nodes: list[fx.Node], layer: Found, site: fx.Node) -> bool:
+def _is_affine(structure: Structure, nodes: list[fx.Node], layer: FoundLayer, site: fx.Node) -> bool:
     """Whether a module does nothing to the value of its one layer but scale and shift it, in its own shape."""
     node, inside = layer.site, set(nodes)
     while node is not site:
@@ -189,7 +191,7 @@ def _exits(nodes: list[fx.Node]) -> list[fx.Node]:
     return [node for node in nodes if any(user not in inside for user in node.users)]
 
 
-def find_blocks(structure: Structure, found: list[Found]) -> list[Found]:
+def find_blocks(structure: Structure, found: list[FoundLayer]) -> list[FoundLayer]:
     """Repeated units: children of a Sequential or ModuleList with a learnable layer and more than one layer.
 
     Only those whose value leaves through one node count.
@@ -209,7 +211,7 @@ def find_blocks(structure: Structure, found: list[Found]) -> list[Found]:
             continue
         entry = next((one for node in nodes for one in structure.tensors(node) if one not in nodes), None)
         op = type(structure.submodule(call)).__name__
-        blocks.append(Found("block", op, exits[0], exits[0], frozenset(), entry, call))
+        blocks.append(FoundLayer("block", op, exits[0], exits[0], frozenset(), entry, call))
     return blocks
 
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from ..models.parity import relative_difference
 from ..records import GraphInfo, LayerInfo, LayerKind, Skipped
 from .base import Graph, Layer, Layout
+from .batch_layout import IN_TRIPLE, find_layout, pair_and_triple, per_image_shape, same
 from .exported import unknown_layout
 from .hooks import first_tensor, hooked, run_hooked, site_of
 from .modules import is_block, module_flops, module_kind, neuron_dim
 from .naming import unique
 from .ownership import unused
 from .structure import NETWORK, Shape
-from .verification import IN_TRIPLE, find_layout, pair_and_triple, per_image_shape, same
 
 
 @dataclass

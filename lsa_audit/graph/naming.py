@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from .finding import Found
+from .finding import FoundLayer
 from .structure import NETWORK, Structure
 
 
-def names(structure: Structure, found: Sequence[Found]) -> list[str]:
+def names(structure: Structure, found: Sequence[FoundLayer]) -> list[str]:
     """One name for each layer, in the same order.
 
     A layer that is all of its module takes the module's path; else a learnable one or a norm takes the path of its
@@ -48,7 +48,7 @@ def unique(base: str, taken: set[str]) -> str:
     return name
 
 
-def _base(structure: Structure, layer: Found, alone: bool, aliases: Mapping[int, list[str]]) -> str:
+def _base(structure: Structure, layer: FoundLayer, alone: bool, aliases: Mapping[int, list[str]]) -> str:
     call = structure.calls[layer.node][-1]
     module = structure.submodule(call)
     children = {name for name, _ in module.named_children()} - {"parametrizations"}

@@ -11,10 +11,10 @@ from ..models.base import Intermediate, Opaque, PixelModel
 from ..models.parity import relative_difference
 from ..records import GraphInfo, LayerInfo, LayerKind, Skipped
 from .base import Graph, Layer
+from .batch_layout import IN_TRIPLE, find_layout, pair_and_triple, per_image_shape, same
 from .exported import unknown_layout
 from .naming import unique
 from .taps import Visitor, run_opaque
-from .verification import IN_TRIPLE, find_layout, pair_and_triple, per_image_shape, same
 
 KINDS: dict[str, LayerKind] = {
     **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv", "Gemm", "FusedGemm", "FusedMatMul"), "learnable"),

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from torch import fx
 
 from ..records import Skipped
-from .finding import Found
+from .finding import FoundLayer
 from .flops import flops
 from .structure import NETWORK, Structure
 
 NO_LAYERS = "the model has no layers"
 
 
-def parameter_counts(structure: Structure, found: Sequence[Found]) -> tuple[list[int], list[tuple[str, int, str]]]:
+def parameter_counts(structure: Structure, found: Sequence[FoundLayer]) -> tuple[list[int], list[tuple[str, int, str]]]:
     """Parameters of each layer, and the parameters without one.
 
     A parameter belongs to the first operation on the input that takes it in, directly or through operations on
@@ -56,7 +56,7 @@ def unused(homeless: Sequence[tuple[str, int, str]]) -> list[Skipped]:
     ]
 
 
-def flop_counts(structure: Structure, found: Sequence[Found]) -> list[int]:
+def flop_counts(structure: Structure, found: Sequence[FoundLayer]) -> list[int]:
     """FLOPs of each layer for one image, in the order of `found`.
 
     Products between layers (query times key, weights times value) belong to the attention of the same module, else to
@@ -82,7 +82,7 @@ def flop_counts(structure: Structure, found: Sequence[Found]) -> list[int]:
     return [totals[index] // structure.images for index in range(len(found))]
 
 
-def _owner(structure: Structure, found: Sequence[Found], node: fx.Node) -> int | None:
+def _owner(structure: Structure, found: Sequence[FoundLayer], node: fx.Node) -> int | None:
     owner = _member(found, node)
     if owner is not None:
         return owner
@@ -93,11 +93,11 @@ def _owner(structure: Structure, found: Sequence[Found], node: fx.Node) -> int |
     return after[0] if after else before[-1] if before else layers[0] if layers else None
 
 
-def _member(found: Sequence[Found], node: fx.Node) -> int | None:
+def _member(found: Sequence[FoundLayer], node: fx.Node) -> int | None:
     return next((index for index, layer in enumerate(found) if node in layer.members), None)
 
 
-def _attention(structure: Structure, found: Sequence[Found], node: fx.Node) -> int | None:
+def _attention(structure: Structure, found: Sequence[FoundLayer], node: fx.Node) -> int | None:
     """The nearest attention in the same module call."""
     place = structure.order[node]
     call = structure.calls[node][-1]

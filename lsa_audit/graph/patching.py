@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 from . import taps
 from .base import Graph, Layer
-from .cut import Cut, Section, find_cut
+from .cut import GraphCut, GraphSection, find_cut
 
 Neurons = tuple[int, ...] | None
 """Some neurons of a layer by index; None: the whole layer."""
@@ -102,7 +102,7 @@ class _Fork:
 
     site: fx.Node
     start: int
-    section: Section
+    section: GraphSection
     reads: frozenset[fx.Node]
 
 
@@ -110,7 +110,7 @@ class _Fork:
 class _Leg:
     """A stretch of the common run, the forks behind it, and the values that later legs still read."""
 
-    section: Section
+    section: GraphSection
     forks: tuple[_Fork, ...]
     kept: frozenset[fx.Node]
 
@@ -144,7 +144,7 @@ class Lockstep(Patcher):
         nodes = _fork_nodes(cut, order, start)
         read = {operand for node in nodes for operand in node.all_input_nodes}
         reads = frozenset((read - {*nodes}) | {cut.site})
-        return _Fork(cut.site, start, Section(module, nodes, (cut.logits,)), reads)
+        return _Fork(cut.site, start, GraphSection(module, nodes, (cut.logits,)), reads)
 
     def run(self, images: Tensor, adversarial: Tensor) -> Patched:
         found: dict[int, Tensor] = {}
@@ -210,7 +210,7 @@ class Hooked(Patcher):
         return taps.run(self._graph, adversarial, {patch.layer.info.name: visit}, at="drop_site")
 
 
-def _fork_nodes(cut: Cut, order: Mapping[fx.Node, int], start: int) -> tuple[fx.Node, ...]:
+def _fork_nodes(cut: GraphCut, order: Mapping[fx.Node, int], start: int) -> tuple[fx.Node, ...]:
     """What depends on the site, and what else it reads that has not run by then, in the order of execution."""
     late = [node for node in cut.prefix if order[node] > start]
     return tuple(sorted((*late, *cut.suffix), key=order.__getitem__))
@@ -225,6 +225,6 @@ def _legs(module: fx.GraphModule, nodes: Sequence[fx.Node], forks: Sequence[_For
         here = tuple(fork for fork in forks if fork.start + 1 == end)
         wanted = later.union(*(fork.reads for fork in here))
         part = nodes[begin:end]
-        legs.append(_Leg(Section(module, part, wanted), here, later))
+        legs.append(_Leg(GraphSection(module, part, wanted), here, later))
         later = wanted.union(*(node.all_input_nodes for node in part)).difference(part)
     return tuple(reversed(legs))

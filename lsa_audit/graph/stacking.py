@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .base import Layer, Layout, split_batch
-from .verification import find_layout
+from .batch_layout import find_layout
 
 STACK_BYTES = 2**24
 """Of values held at once behind a layer: on a CPU, more copies run no faster than these, and too many run slower."""

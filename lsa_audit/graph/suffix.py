@@ -17,18 +17,9 @@ from torch import Tensor, fx
 
 from . import taps
 from .base import Graph, Layer, Layout
-from .cut import Section, find_cut
-from .stacking import (
-    Crossing,
-    PerImage,
-    Unstackable,
-    chosen,
-    find_crossing,
-    set_neurons,
-    stack_bytes,
-    stack_size,
-)
-from .verification import pair_and_triple, probe_images, same
+from .batch_layout import pair_and_triple, probe_images, same
+from .cut import GraphSection, find_cut
+from .stacking import Crossing, PerImage, Unstackable, chosen, find_crossing, set_neurons, stack_bytes, stack_size
 
 
 @dataclass(frozen=True)
@@ -162,8 +153,8 @@ class Suffix(Rerun):
         self._layout = Layout(layer.batch_dim, layer.batch_outer)
         self.cut = cut = find_cut(module.graph, layer.drop_site)
         self.wanted = (cut.site, *cut.crossing) if cut.reached else (cut.logits,)
-        self._prefix = Section(module, cut.prefix, self.wanted)
-        self._suffix = Section(module, cut.suffix, (cut.logits,))
+        self._prefix = GraphSection(module, cut.prefix, self.wanted)
+        self._suffix = GraphSection(module, cut.suffix, (cut.logits,))
         self._crossings: dict[fx.Node, Crossing] = {}
         self._probed = False
         self.stackable = False

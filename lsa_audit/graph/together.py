@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from .cut import Section
+from .cut import GraphSection
 from .suffix import Kept, Rerun, Suffix
 
 
@@ -18,12 +18,12 @@ class Together:
     def __init__(self, reruns: Sequence[Rerun]) -> None:
         self._reruns = tuple(reruns)
         suffixes = [one for one in reruns if isinstance(one, Suffix)]
-        self._section: Section | None = None
+        self._section: GraphSection | None = None
         if suffixes:
             needed = {node for one in suffixes for node in one.cut.prefix}
             wanted = {node for one in suffixes for node in one.wanted}
             nodes = [node for node in suffixes[0].module.graph.nodes if node in needed]
-            self._section = Section(suffixes[0].module, nodes, wanted)
+            self._section = GraphSection(suffixes[0].module, nodes, wanted)
 
     def keep(self, images: Tensor) -> list[Kept]:
         """What each of them needs of images [n >= 1, ...] in [0, 1], in their order.

@@ -21,7 +21,7 @@ TRAINING_ARGUMENT = 5
 """Place of the argument that says whether a batch norm runs as in training."""
 
 
-class Seen(NamedTuple):
+class ForwardResult(NamedTuple):
     """What one forward showed.
 
     Attributes:
@@ -78,7 +78,7 @@ class Trainee:
         layers: Sequence[str] = (),
         visitors: Mapping[str, Visitor] | None = None,
         logits: bool = True,
-    ) -> Seen:
+    ) -> ForwardResult:
         """One forward of images [N, ...] in [0, 1].
 
         Args:
@@ -99,7 +99,7 @@ class Trainee:
         outputs = self._form(training, wanted, logits)(images)
         raw = dict(zip(wanted, outputs[1:] if logits else outputs, strict=True))
         values = {name: per_image(self.layers[name], value, len(images)) for name, value in raw.items()}
-        return Seen(cast(Tensor, outputs[0]) if logits else None, values)
+        return ForwardResult(cast(Tensor, outputs[0]) if logits else None, values)
 
     def logits(self, images: Tensor, *, visitors: Mapping[str, Visitor] | None = None) -> Tensor:
         """The logits [N, K] as in evaluation; see `forward`."""
@@ -107,7 +107,7 @@ class Trainee:
 
     def _visited(
         self, images: Tensor, training: bool, wanted: tuple[str, ...], visitors: Mapping[str, Visitor]
-    ) -> Seen:
+    ) -> ForwardResult:
         values: dict[str, Tensor] = {}
         functional = isinstance(self.graph.module, fx.GraphModule)
 
@@ -128,11 +128,11 @@ class Trainee:
             places: dict[str, list[Visitor]] = defaultdict(list)
             for name, visitor in readers.items():
                 places[self.layers[name].site].append(visitor)
-            return Seen(run_graph(self._form(training, (), True, plain=True), images, places), values)
+            return ForwardResult(run_graph(self._form(training, (), True, plain=True), images, places), values)
         # The mode stays until the next forward: what a checkpointed block runs again in the backward must find it.
         set_mode(self.module, training, self._batch_norm)
         try:
-            return Seen(run(self.graph, images, readers), values)
+            return ForwardResult(run(self.graph, images, readers), values)
         except BaseException:
             self.module.eval()
             raise

@@ -16,11 +16,11 @@ from ..models.base import Model
 from ..models.state import preserved
 from ..records import GraphCheck
 from .base import Graph
+from .batch_layout import probe_images
 from .fidelity import OWN
 from .hooked import describe_hooked
 from .structure import NETWORK, operation
 from .training import BatchNorm, Trainee, in_training
-from .verification import probe_images
 
 IMAGES = 8
 VALUE_TOLERANCE = 1e-4

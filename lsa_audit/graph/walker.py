@@ -14,13 +14,13 @@ from ..models.parity import relative_difference
 from ..models.state import preserved, restored
 from ..records import GraphCheck, Skipped
 from .base import Graph, Layer, UnevenRowsError, rows_of
+from .batch_layout import TOLERANCE, probe_images
 from .export import export
 from .exported import describe
 from .fidelity import Fidelity, NoGradientError, compare
 from .hooked import describe_hooked
 from .opaque import describe_opaque
 from .taps import Visitor, run, run_graph
-from .verification import TOLERANCE, probe_images
 
 DETAIL_LENGTH = 200
 ROWS_IMAGES = 64

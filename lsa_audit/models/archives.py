@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, UnsafeError
-from ..limits import Limits
+from ..settings.limits import Limits
 
 DAMAGED_HINT = "copy or download it again"
 UNSAFE_HINT = "do not use it unless you know who made it"
@@ -35,7 +35,7 @@ TORCH_PARTS = {"code", "data", "constants", "models", "py", "pkl", "json", "pt"}
 
 
 @dataclass(frozen=True)
-class Place:
+class MemberRange:
     """Where the bytes of a member lie: offset in the file, packed length, and whether they are deflated."""
 
     offset: int
@@ -59,7 +59,7 @@ class Archive:
     names: tuple[str, ...]
     root: str
     sizes: Mapping[str, int]
-    places: Mapping[str, Place]
+    places: Mapping[str, MemberRange]
 
     def read(self, name: str, at_most: int) -> bytes:
         """One member unpacked; `name` is relative to `root`. Checksums are not looked at: torch may write none.
@@ -221,7 +221,7 @@ def _disguised(name: str) -> bool:
     return any(part != part.lower() and part.lower() in TORCH_PARTS for part in (folder, suffix))
 
 
-def _places(file: BufferedReader, path: Path, members: list[zipfile.ZipInfo], end: int) -> dict[str, Place]:
+def _places(file: BufferedReader, path: Path, members: list[zipfile.ZipInfo], end: int) -> dict[str, MemberRange]:
     """Where each member lies, once local headers agree with the directory and no two members share bytes."""
     places = {}
     ordered = sorted(members, key=lambda info: info.header_offset)
@@ -236,7 +236,7 @@ def _places(file: BufferedReader, path: Path, members: list[zipfile.ZipInfo], en
     return places
 
 
-def _place(file: BufferedReader, path: Path, info: zipfile.ZipInfo) -> Place:
+def _place(file: BufferedReader, path: Path, info: zipfile.ZipInfo) -> MemberRange:
     if info.flag_bits & ENCRYPTED:
         raise UnsafeError(f"{path.name}: the member {info.filename} is encrypted", "save it without a password")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -253,7 +253,7 @@ def _place(file: BufferedReader, path: Path, info: zipfile.ZipInfo) -> Place:
     if not same or not stated or not (deflated or info.compress_size == info.file_size):
         raise _damaged(path, f"{info.filename} is described in two ways")
     offset = info.header_offset + LOCAL_HEADER.size + name_length + extra_length
-    return Place(offset, info.compress_size, deflated)
+    return MemberRange(offset, info.compress_size, deflated)
 
 
 def _unpack(file: BufferedReader, form: struct.Struct, offset: int) -> tuple[Any, ...] | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..records import Conversion, ModelSource
 from .base import Model, PixelModel, Preprocessing, Reference, Undecided
-from .deciding import NOTHING_KNOWN, Asked
+from .deciding import NOTHING_KNOWN, OutputOptions
 from .parity import PARITY_TOLERANCE
 from .preprocessing import settle
 from .request import ModelRequest
@@ -45,7 +45,7 @@ class Built:
     provenance: Mapping[str, str] = field(default_factory=dict)
     conversion: Conversion | None = None
     reference: Reference | None = None
-    asked: Asked = NOTHING_KNOWN
+    asked: OutputOptions = NOTHING_KNOWN
     undecided: Undecided | None = None
     tolerance: float = PARITY_TOLERANCE
     finish: Callable[[Model, Tensor], Model] | None = None

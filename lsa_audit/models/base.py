@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..records import ChannelOrder, Conversion, InputLayout, ModelInfo, ModelSource, OutputInfo
-from .deciding import NOTHING_KNOWN, Asked
+from .deciding import NOTHING_KNOWN, OutputOptions
 from .failures import mark
 from .heads import Head
-from .outputs import Candidate
+from .outputs import OutputCandidate
 from .parity import PARITY_TOLERANCE
 from .pinning import Pin, pinned
 
@@ -160,7 +160,7 @@ Reference = Callable[[Tensor], Any]
 class Undecided:
     """Outputs of a file among which only the data can tell, and what loads the file with one of them."""
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[OutputCandidate, ...]
     load: Callable[[str], Model]
 
 
@@ -195,7 +195,7 @@ class Model:
     provenance: Mapping[str, str] = field(default_factory=dict)
     conversion: Conversion | None = None
     reference: Reference | None = None
-    asked: Asked = NOTHING_KNOWN
+    asked: OutputOptions = NOTHING_KNOWN
     undecided: Undecided | None = None
     outputs: OutputInfo | None = None
     label_offset: int | None = None

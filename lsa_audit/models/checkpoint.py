@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError, UnsafeError
-from ..limits import Limits
+from ..settings.limits import Limits
 from . import sharded
 from .archives import LIMIT_HINT, opened, sha256
 from .declared import check_declared

@@ -38,7 +38,7 @@ USED: dict[Transform, LogitsAre] = {"none": "unchanged", "logarithm": "logarithm
 
 
 @dataclass(frozen=True)
-class Asked:
+class OutputOptions:
     """What is known of a model's outputs before it has run.
 
     Attributes:
@@ -58,7 +58,7 @@ class Asked:
     choice: Choice | None = None
 
 
-NOTHING_KNOWN = Asked()
+NOTHING_KNOWN = OutputOptions()
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class _Seen:
     halved: bool = False
 
 
-def settle(run: Callable[[Tensor], Any], images: Tensor, asked: Asked, name: str) -> Settled:
+def settle(run: Callable[[Tensor], Any], images: Tensor, asked: OutputOptions, name: str) -> Settled:
     """Run a network and settle how what it returns becomes logits.
 
     Args:
@@ -137,7 +137,7 @@ def settle(run: Callable[[Tensor], Any], images: Tensor, asked: Asked, name: str
     return Settled(head, info.model_copy(update=chosen), logits)
 
 
-def _chosen(returned: Any, asked: Asked, count: int, name: str, watch: Watch) -> tuple[Choice, Tensor]:
+def _chosen(returned: Any, asked: OutputOptions, count: int, name: str, watch: Watch) -> tuple[Choice, Tensor]:
     """The output that holds the logits; labels that an argmax has made are as good, as it has scores before it."""
     if isinstance(returned, Tensor) and (asked.logits is None or asked.choice is not None):
         entry = watch.found(returned)
@@ -157,7 +157,7 @@ def _no_scores(what: str) -> ModelError:
     return ModelError(what, "a classifier must return logits [N, K]")
 
 
-def _looked_through(value: Tensor, watch: Watch, asked: Asked, count: int) -> _Seen:
+def _looked_through(value: Tensor, watch: Watch, asked: OutputOptions, count: int) -> _Seen:
     """The activations in front of the output, as far as they account for its values."""
     scores, known, halved = value, asked.peeled, False
     peeled, blends, squashes = list[Activation](), list[Blend](), list[str]()
@@ -205,7 +205,7 @@ def _sample(run: Callable[[Tensor], Any], head: Head, images: Tensor, seen: _See
         return torch.cat([plain.run(run, part) for part in torch.split(images, RUN_IMAGES)])
 
 
-def _read(head: Head, seen: _Seen, sample: Tensor, asked: Asked, name: str) -> tuple[Head, OutputInfo]:
+def _read(head: Head, seen: _Seen, sample: Tensor, asked: OutputOptions, name: str) -> tuple[Head, OutputInfo]:
     """The head with what its values need, and what is to be said."""
     infinite = torch.isneginf(sample)
     if infinite.any():
@@ -224,7 +224,7 @@ def _read(head: Head, seen: _Seen, sample: Tensor, asked: Asked, name: str) -> t
     return head, info.model_copy(update={"masked": tuple(infinite.all(0).nonzero().flatten().tolist())})
 
 
-def _by_values(head: Head, seen: _Seen, sample: Tensor, asked: Asked, name: str) -> tuple[Head, OutputInfo]:
+def _by_values(head: Head, seen: _Seen, sample: Tensor, asked: OutputOptions, name: str) -> tuple[Head, OutputInfo]:
     kind, by = _kind(seen, sample, asked, name)
     transform: Transform = "none"
     if kind == "probabilities":
@@ -235,7 +235,7 @@ def _by_values(head: Head, seen: _Seen, sample: Tensor, asked: Asked, name: str)
     return replace(head, transform=transform), info
 
 
-def _kind(seen: _Seen, sample: Tensor, asked: Asked, name: str) -> tuple[OutputKind, DecidedBy]:
+def _kind(seen: _Seen, sample: Tensor, asked: OutputOptions, name: str) -> tuple[OutputKind, DecidedBy]:
     """What scores are that no activation in sight has made, or one that does not account for them."""
     low, high, count = float(sample.min()), float(sample.max()), sample.shape[1]
     probable, coarse = low >= 0 and high <= 1, seen.value.dtype in HALVES

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from ..errors import UnsafeError
-from ..limits import Limits
+from ..settings.limits import Limits
 from .archives import DAMAGED_HINT, LIMIT_HINT, UNSAFE_HINT
-from .pickles import Call, Contents, Global, Storage
+from .pickles import Contents, Global, PickledCall, Storage
 
 EXPANDED_BYTES = 16 * 2**20
 """A tensor may repeat the elements of its storage (a stride of 0) up to this size."""
@@ -64,7 +64,7 @@ def _check_storages(contents: Contents, path: Path) -> None:
             raise _lie(path, f"claims {claim} bytes in data/{key}, which has {there}")
 
 
-def _checked_tensor(call: Call, path: Path) -> int:
+def _checked_tensor(call: PickledCall, path: Path) -> int:
     """Bytes of the tensor once all its elements stand one after the other."""
     if len(call.arguments) < 4 or not isinstance(call.arguments[0], Storage):
         raise _lie(path, "holds a tensor without a storage")

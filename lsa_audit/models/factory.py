@@ -17,8 +17,8 @@ from typing import Any
 
 from torch import nn
 
-from .. import interrupts
 from ..errors import ModelError, first_line
+from ..progress import interrupts
 from .assembly import Built, assemble
 from .base import Model
 from .given import unwrapped

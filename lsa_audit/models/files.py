@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from ..errors import ModelError
-from ..limits import Limits
+from ..settings.limits import Limits
 from .archives import Archive, check, opened
 
 FileKind = Literal["torchscript", "lite", "exported", "checkpoint", "safetensors", "sharded", "onnx"]

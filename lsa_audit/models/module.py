@@ -7,7 +7,7 @@ from torch import nn
 from ..errors import ModelError
 from ..records import ChannelOrder, InputLayout
 from .base import Model, PixelModel
-from .deciding import Asked, OutputsAre
+from .deciding import OutputOptions, OutputsAre
 from .preprocessing import of_module, settle
 from .request import ModelRequest
 from .unfilled import check_filled
@@ -69,7 +69,7 @@ def from_module(
         weights="as given in memory",
         module=PixelModel(network, preprocessing),
         preprocessing=preprocessing,
-        asked=Asked(logits=logits, outputs_are=outputs_are),
+        asked=OutputOptions(logits=logits, outputs_are=outputs_are),
         provenance={what: "given by the user" for what, value in given.items() if value is not None},
         finish=copied_in_float32,
     )

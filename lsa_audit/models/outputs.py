@@ -17,7 +17,7 @@ SHOWN = 6
 
 
 @dataclass(frozen=True)
-class Candidate:
+class OutputCandidate:
     """One output.
 
     Attributes:
@@ -111,17 +111,17 @@ def columns(value: Tensor, count: int) -> int | None:
     return None if len(wide) > 1 else next(iter(wide), 1)
 
 
-def candidates(returned: Any, count: int) -> list[Candidate]:
+def candidates(returned: Any, count: int) -> list[OutputCandidate]:
     """What a network returned for `count` images, each output with whether it can hold scores."""
     found = []
     for name, value in named(returned).items():
         known = columns(value, count)
         shape = f"[{', '.join(['N' if index == 0 else str(size) for index, size in enumerate(value.shape)])}]"
-        found.append(Candidate(name, shape, known, known is not None and value.is_floating_point()))
+        found.append(OutputCandidate(name, shape, known, known is not None and value.is_floating_point()))
     return found
 
 
-def choose(listed: Sequence[Candidate], wanted: str | None, classes: int | None, model: str) -> Choice:
+def choose(listed: Sequence[OutputCandidate], wanted: str | None, classes: int | None, model: str) -> Choice:
     """The output that holds the logits.
 
     In this order: the one that the user names; the only one that can; the one called logits; the one with as many
@@ -156,8 +156,8 @@ def choose(listed: Sequence[Candidate], wanted: str | None, classes: int | None,
 
 
 def choose_or_wait(
-    listed: Sequence[Candidate], wanted: str | None, classes: int | None, model: str
-) -> tuple[Choice, tuple[Candidate, ...]]:
+    listed: Sequence[OutputCandidate], wanted: str | None, classes: int | None, model: str
+) -> tuple[Choice, tuple[OutputCandidate, ...]]:
     """The same before the data are known: the first that can be, and all of them, where only the data can tell."""
     try:
         return choose(listed, wanted, classes, model), ()
@@ -165,14 +165,14 @@ def choose_or_wait(
         return Choice(next(entry.name for entry in listed if entry.able)), tuple(listed)
 
 
-def _rules(able: Sequence[Candidate], classes: int | None) -> Iterator[tuple[ChosenBy, list[Candidate]]]:
+def _rules(able: Sequence[OutputCandidate], classes: int | None) -> Iterator[tuple[ChosenBy, list[OutputCandidate]]]:
     yield "name", [entry for entry in able if entry.name.rpartition(".")[2].lower() == "logits"]
     wanted = {classes, 1} if classes == 2 else {classes}
     yield "classes", [entry for entry in able if classes is not None and entry.classes in wanted]
     yield "name", [entry for entry in able if "logits" in entry.name.lower()]
 
 
-def _wanted(listed: Sequence[Candidate], wanted: str, model: str) -> Choice:
+def _wanted(listed: Sequence[OutputCandidate], wanted: str, model: str) -> Choice:
     by_name = [entry for entry in listed if entry.name == wanted]
     index = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < SHOWN else len(listed)
     found = by_name or list(listed[index : index + 1])
@@ -183,11 +183,11 @@ def _wanted(listed: Sequence[Candidate], wanted: str, model: str) -> Choice:
     return _chosen(found[0], listed, "user")
 
 
-def _chosen(entry: Candidate, listed: Sequence[Candidate], by: ChosenBy) -> Choice:
+def _chosen(entry: OutputCandidate, listed: Sequence[OutputCandidate], by: ChosenBy) -> Choice:
     return Choice(entry.name, tuple(other.name for other in listed if other is not entry), by)
 
 
-def shown(listed: Sequence[Candidate]) -> str:
+def shown(listed: Sequence[OutputCandidate]) -> str:
     """Names and shapes, for messages."""
     rest = len(listed) - SHOWN
     texts = [f"{entry.name or 'one tensor'} {entry.shape}".strip() for entry in listed[:SHOWN]]

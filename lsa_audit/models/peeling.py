@@ -36,7 +36,7 @@ IN_PLACE = frozenset({"sigmoid_", *(name for name in SQUASHES if name.endswith("
 RECENT = 64
 
 
-class Found(NamedTuple):
+class Peeled(NamedTuple):
     """What an activation has made, and the logits that went into it.
 
     Attributes:
@@ -72,7 +72,7 @@ class Watch(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         # Each with the tensor that it is known by, so that no other takes its place in memory.
-        self._found: dict[int, tuple[Tensor, Found]] = {}
+        self._found: dict[int, tuple[Tensor, Peeled]] = {}
         self._squashed: deque[int] = deque()
         self._constants: dict[int, tuple[Tensor, bool]] = {}
         self._recent: deque[_Made] = deque(maxlen=RECENT)
@@ -93,7 +93,7 @@ class Watch(TorchFunctionMode):
             self._note(name, func, args if before is None else (before, *args[1:]), named, result)
         return result
 
-    def found(self, output: Tensor) -> Found | None:
+    def found(self, output: Tensor) -> Peeled | None:
         """What made this very tensor, where that is an activation with nothing behind it that changes an order."""
         known = self._found.get(id(output))
         return known[1] if known is not None and known[0] is output else None
@@ -161,17 +161,17 @@ class Watch(TorchFunctionMode):
             name, func, args, named = "softsign", softsign, args[:1], {}
         squash = SQUASHES.get(name, "") if has_bounds(name, args[1:], named) else ""
         if name in ACTIVATIONS:
-            self._keep(result, Found(ACTIVATIONS[name], operand))
+            self._keep(result, Peeled(ACTIVATIONS[name], operand))
         elif (squash and (entry is None or squash != "clip")) or (name in RISES and entry is None):
             if result is not operand:
                 steps = (step_of(func, args, 0, named),)
-                self._keep(result, Found("squash", operand, steps, squash or RISES[name], plain=False))
+                self._keep(result, Peeled("squash", operand, steps, squash or RISES[name], plain=False))
         elif entry is not None:
             self._pass_on(name, func, args, 0, named, entry, result)
         elif len(args) > 1 and isinstance(args[1], Tensor) and (entry := self.found(args[1])) is not None:
             self._pass_on(name, func, args, 1, named, entry, result)
 
-    def _keep(self, output: Tensor, entry: Found) -> None:
+    def _keep(self, output: Tensor, entry: Peeled) -> None:
         self._found[id(output)] = (output, entry)
         if entry.kind == "squash":
             # There may be one behind every layer, and only those that end the network are asked for.
@@ -186,7 +186,7 @@ class Watch(TorchFunctionMode):
         args: Any,
         place: int,
         named: dict[str, Any],
-        entry: Found,
+        entry: Peeled,
         output: Any,
     ) -> None:
         """A value made of an activation's: its logits, where the call leaves the order as it was."""
@@ -202,7 +202,7 @@ class Watch(TorchFunctionMode):
             self._keep(output, entry._replace(shared="scaled", plain=False))
         elif name in ("log", "log_") and entry.plain and entry.kind in LOGARITHMS:
             shared: Literal["", "added"] = "added" if entry.steps else ""
-            self._keep(output, Found(LOGARITHMS[entry.kind], entry.logits, shared=shared))
+            self._keep(output, Peeled(LOGARITHMS[entry.kind], entry.logits, shared=shared))
         elif (
             name in ("rsub", "__rsub__", "sub")
             and entry.kind == "sigmoid"
@@ -210,13 +210,13 @@ class Watch(TorchFunctionMode):
             and entry.plain
             and (_is_one(_other(rest, named)) and (place == 1 or name != "sub"))
         ):
-            self._keep(output, Found("sigmoid", -entry.logits))
+            self._keep(output, Peeled("sigmoid", -entry.logits))
         elif all(self._is_constant(value) for value in values):
             self._step(name, func, args, place, named, entry, output)
         elif len(rest) == 1 and self._is_shared(rest[0], output) and not others:
             self._share(name, place, rest[0], entry, output)
 
-    def _move(self, func: Callable[..., Any], rest: Any, others: dict[str, Any], entry: Found, output: Tensor) -> None:
+    def _move(self, func: Callable[..., Any], rest: Any, others: dict[str, Any], entry: Peeled, output: Tensor) -> None:
         moved = func(entry.logits, *rest, **others)
         self._keep(output, entry._replace(logits=moved))
         inner = self.found(entry.logits)
@@ -230,7 +230,7 @@ class Watch(TorchFunctionMode):
         args: Any,
         place: int,
         named: dict[str, Any],
-        entry: Found,
+        entry: Peeled,
         output: Any,
     ) -> None:
         """The same for each number, whatever the image and the class."""
@@ -252,7 +252,7 @@ class Watch(TorchFunctionMode):
         made = self._last(value)
         return made is not None and made.one_an_image and made.value.dim() == output.dim()
 
-    def _share(self, name: str, place: int, value: Tensor, entry: Found, output: Tensor) -> None:
+    def _share(self, name: str, place: int, value: Tensor, entry: Peeled, output: Tensor) -> None:
         """Something of each image's own, added or multiplied."""
         made = self._last(value)
         positive = made is not None and made.positive
@@ -270,7 +270,7 @@ class Watch(TorchFunctionMode):
         if all(entry is not None and entry.kind == "sigmoid" and entry.plain for entry in entries):
             others = {key: value for key, value in named.items() if key not in ("tensors", "out")}
             self._keep(
-                result, Found("sigmoid", func([entry.logits for entry in entries if entry], *args[1:], **others))
+                result, Peeled("sigmoid", func([entry.logits for entry in entries if entry], *args[1:], **others))
             )
 
 

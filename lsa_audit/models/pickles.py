@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AuditError
-from ..limits import Limits
+from ..settings.limits import Limits
 from .archives import Archive, check, opened
 
 PICKLE_BYTES = 64 * 2**20
@@ -63,7 +63,7 @@ class Storage:
 
 
 @dataclass(frozen=True)
-class Call:
+class PickledCall:
     """A call that unpickling makes; arguments that are not plain values, tuples or storages are opaque."""
 
     name: str
@@ -86,7 +86,7 @@ class Contents:
     archive: Archive | None = None
     damage: str = ""
     names: set[str] = field(default_factory=set)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[PickledCall] = field(default_factory=list)
     storages: list[Storage] = field(default_factory=list)
     containers: int = 0
 
@@ -221,7 +221,7 @@ class _Machine:
     def _called(self, target: Any, arguments: Any) -> Any:
         name = target.name if isinstance(target, Global) else "a function that the pickle makes"
         known = arguments if isinstance(arguments, _Tuple | list) else (OPAQUE,)
-        self.contents.calls.append(Call(name, known))
+        self.contents.calls.append(PickledCall(name, known))
         if name == TENSOR_WITH_TYPE and len(known) > 2:
             return self._called(known[0], known[2])
         return known[0] if name == "torch.Size" and known else OPAQUE
@@ -229,7 +229,7 @@ class _Machine:
     def _built(self, made: Any, state: Any) -> Any:
         # torch gives a plain tensor its storage, offset, size and stride in this way too.
         if isinstance(state, _Tuple) and state and isinstance(state[0], Storage):
-            self.contents.calls.append(Call(TENSOR_FROM_STATE, state))
+            self.contents.calls.append(PickledCall(TENSOR_FROM_STATE, state))
         return made
 
     def _stored(self, key: Any) -> Any:

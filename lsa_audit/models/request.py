@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..limits import Limits
 from ..records import ChannelOrder, InputLayout
+from ..settings.limits import Limits
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError
-from ..limits import Limits
+from ..settings.limits import Limits
 from . import unnamed, weight_sets
 from .checkpoint import listed, read_payload, stripped, tensors_in, unprefixed
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .calls import Activation
 from .heads import Blend
-from .peeling import Found
+from .peeling import Peeled
 from .squashing import HARD, REACH, RISES, Curve, Step, curve, run
 
 BASES: Mapping[Activation, Step] = {"sigmoid": torch.sigmoid, "log-sigmoid": torch.nn.functional.logsigmoid}
@@ -42,7 +42,7 @@ class Squash(NamedTuple):
     blend: Blend
 
 
-def squashed(entry: Found, before: Tensor, after: Tensor) -> Squash | None:
+def squashed(entry: Peeled, before: Tensor, after: Tensor) -> Squash | None:
     """What the calls behind `before` [N, K] make of it; None where they do not account for `after` [N, K].
 
     None too for values without bounds, and for those that lie far apart: attacks work on these as on logits.
@@ -75,7 +75,7 @@ def squashed(entry: Found, before: Tensor, after: Tensor) -> Squash | None:
     return Squash("squash", f"{normalised}{rescaled}{entry.name or entry.kind}", _blend(entry, found, before.shape[1]))
 
 
-def _blend(entry: Found, found: Curve, columns: int) -> Blend:
+def _blend(entry: Peeled, found: Curve, columns: int) -> Blend:
     """The values in front, as steep as the outputs at their steepest: of c tanh(z / c) attacks see z.
 
     What is flat only beyond its bounds keeps its own values within: there its gradient is right, and attacks through

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, UnsafeError
-from ..limits import Limits
+from ..settings.limits import Limits
 from .archives import DAMAGED_HINT, LIMIT_HINT, UNSAFE_HINT, opened, sha256
 from .files import JSON_BYTES
 

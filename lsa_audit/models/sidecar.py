@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from ..errors import ModelError
-from ..plain_yaml import PlainYamlError, read_mapping
 from ..records import ChannelOrder, InputLayout, Interpolation
+from ..settings.plain_yaml import PlainYamlError, read_mapping
 from .request import ModelRequest
 
 Number = TypeVar("Number", int, float)

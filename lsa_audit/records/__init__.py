@@ -28,24 +28,8 @@ from .base import Estimate, Level, Norm, Record, Skipped
 from .filters import FilterCurve, FilteredWeights, FilterName, Filters
 from .findings import Check, Finding, FindingGroup, Outcome
 from .gallery import ClassScore, Flipped
-from .layers import (
-    GraphCheck,
-    GraphInfo,
-    LayerInfo,
-    LayerKind,
-    LayerMeasure,
-    Sustainability,
-)
-from .neurons import (
-    Correlation,
-    DropEffect,
-    EffectColumns,
-    Neuron,
-    NeuronClass,
-    NeuronColumns,
-    NeuronTable,
-    Screening,
-)
+from .layers import GraphCheck, GraphInfo, LayerInfo, LayerKind, LayerMeasure, Sustainability
+from .neurons import Correlation, DropEffect, EffectColumns, Neuron, NeuronClass, NeuronColumns, NeuronTable, Screening
 from .patching import PatchedGroup, PatchedLayer, PatchedNeurons, Patching
 from .plausibility import Alternative, Plausibility
 from .subject import (

@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field
 
 from ..errors import ExitCode
-from ..gates import LimitName
 from .base import Record
 
 GATING_VERSION = 1
@@ -15,6 +14,7 @@ GATING_VERSION = 1
 Verdict = Literal["passed", "failed", "inconclusive"]
 Outcome = Literal["passed", "failed", "inconclusive", "not-comparable"]
 """Of one check; not-comparable: only one of the two runs has what is compared, so that it has no say."""
+LimitName = Literal["min", "max", "max_drop", "max_rise", "no_new"]
 WaiverState = Literal["used", "unused", "expired"]
 
 EXIT_CODES: dict[Verdict, ExitCode] = {

@@ -23,7 +23,7 @@ class Strengths(Record):
     robust: float
 
 
-class Candidate(Record):
+class TriedStrengths(Record):
     """One pair of strengths, tried on the images that choose."""
 
     strengths: Strengths
@@ -84,7 +84,7 @@ class Repair(Record):
     seed: int
     layers: tuple[ScaledLayer, ...]
     skipped: tuple[Skipped, ...] = Field(description="layers that were left alone, and why")
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[TriedStrengths, ...]
     chosen: Strengths
     changes: tuple[Change, ...] = Field(description="clean first; empty where nothing was chosen")
     outcome: Outcome

@@ -14,7 +14,7 @@ class Images(Record):
     first_ids: tuple[str, ...] = ()
 
 
-class Difference(Record):
+class VerdictDifference(Record):
     """Something that is not as recorded."""
 
     subject: str = Field(description="the perturbation, or what else it is about: model, data, labels, sweeps ...")
@@ -36,16 +36,16 @@ class Checked(Record):
         description="of a stored image from its clean one, in the perturbation's norm; None: not finite, or clean",
     )
     sha256_agrees: bool | None = Field(default=None, description="of the stored images; None: clean, hashed as data")
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[VerdictDifference, ...] = ()
 
 
 class Verification(Record):
     """The whole run; `checks` is empty where model, data or settings are not the recorded ones."""
 
     checks: tuple[Checked, ...] = ()
-    others: tuple[Difference, ...] = Field(default=(), description="about no single perturbation")
+    others: tuple[VerdictDifference, ...] = Field(default=(), description="about no single perturbation")
 
     @property
-    def differences(self) -> tuple[Difference, ...]:
+    def differences(self) -> tuple[VerdictDifference, ...]:
         """All of them."""
         return (*self.others, *(entry for checked in self.checks for entry in checked.differences))

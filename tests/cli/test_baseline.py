@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from lsa_audit.__main__ import main
-from lsa_audit.audit import audit, make_profile
 from lsa_audit.cli.output import RunFolder
 from lsa_audit.progress import Silent
+from lsa_audit.scanning.audit import audit, make_profile
 
 SETTINGS = {
     "data": "digits",

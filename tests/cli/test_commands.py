@@ -18,7 +18,7 @@ import pytest
 from lsa_audit.__main__ import main
 from lsa_audit.cli.scan import tuned
 from lsa_audit.errors import UsageError
-from lsa_audit.profile import presets
+from lsa_audit.settings.profile import presets
 
 FAST = ["--samples", "40", "--attack", "fgsm", "--epsilon", "0.1", "--noise", "uniform", "--threads", "1"]
 
@@ -432,7 +432,7 @@ def test_both_probes_run(here, probes):
     ],
 )
 def test_bad_options_of_dropping_are_one_line_and_nothing_is_attacked(here, capsys, arguments, message, monkeypatch):
-    monkeypatch.setattr("lsa_audit.audit.attack_and_measure", lambda *_a, **_k: pytest.fail("attacked"))
+    monkeypatch.setattr("lsa_audit.scanning.audit.attack_and_measure", lambda *_a, **_k: pytest.fail("attacked"))
     assert main([*INSIDE, *arguments]) == 2
     streams = capsys.readouterr()
     last = streams.err.splitlines()[-1]

@@ -11,7 +11,7 @@ import typer
 
 from lsa_audit.cli import app, completion
 from lsa_audit.cli.topics import SCHEMAS, catalogue
-from lsa_audit.profile import presets
+from lsa_audit.settings.profile import presets
 
 RUN = "import sys; sys.argv[0] = 'lsa-audit'; from lsa_audit.__main__ import run; run()"
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import typer
 
-from lsa_audit.baselines import read_side, write_baseline
 from lsa_audit.cli.diff import command
 from lsa_audit.errors import AuditError, DataError, OutputError, UnsafeError, UsageError
+from lsa_audit.gating.baselines import read_side, write_baseline
 from lsa_audit.records import AuditRecord
 from lsa_audit.records.snapshot import Baseline
-from lsa_audit.statistics import estimate
+from lsa_audit.stats.statistics import estimate
 
-from ..report.builders import RESNET, attacked, build, measured, perturbation
+from ..reporting.builders import RESNET, attacked, build, measured, perturbation
 
 FGSM, PGD = perturbation("fgsm", 8 / 255), perturbation("pgd", 8 / 255)
 app = typer.Typer(pretty_exceptions_enable=False)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lsa_audit import doctor
 from lsa_audit.cli.doctor import command
-from lsa_audit.doctor import Check, examine
+from lsa_audit.device import doctor
+from lsa_audit.device.doctor import Diagnosis, examine
 
 
-def found(section: str, name: str) -> Check:
+def found(section: str, name: str) -> Diagnosis:
     return next(check for check in examine() if (check.section, check.name) == (section, name))
 
 
@@ -92,10 +92,10 @@ def test_caches_are_looked_at_and_left_alone(tmp_path: Path, monkeypatch: pytest
 
 
 def test_exit_code_and_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda: (Check("packages", "torch", "2.15.0"),))
+    monkeypatch.setattr(doctor, "examine", lambda: (Diagnosis("packages", "torch", "2.15.0"),))
     assert command() == 0
     assert capsys.readouterr().out.split() == ["packages", "torch", "2.15.0"]
-    broken = Check("devices", "[red]cuda[/red]", "gone", "problem", "mend it")
+    broken = Diagnosis("devices", "[red]cuda[/red]", "gone", "problem", "mend it")
     monkeypatch.setattr(doctor, "examine", lambda: (broken,))
     assert command() == 2
     assert "[red]cuda[/red]  gone; mend it" in capsys.readouterr().out
@@ -111,5 +111,5 @@ def test_exit_code_and_output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 def test_nothing_heavy_is_imported_before_it_is_called() -> None:
-    code = "import sys, lsa_audit.cli.doctor, lsa_audit.doctor; sys.exit('torch' in sys.modules)"
+    code = "import sys, lsa_audit.cli.doctor, lsa_audit.device.doctor; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,8 +14,8 @@ from lsa_audit.cli import explain
 from lsa_audit.errors import UsageError
 from lsa_audit.explanations import PAGES, TOPICS, page, title
 from lsa_audit.findings import RULES
-from lsa_audit.gates import GATES, PRESETS
-from lsa_audit.profile import Measure
+from lsa_audit.settings.gates import GATES, PRESETS
+from lsa_audit.settings.profile import Measure
 
 CATALOGUE = explain.catalogue()
 ENTRIES = [(topic, name) for topic, names in CATALOGUE.items() for name in names]

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from lsa_audit.__main__ import main
-from lsa_audit.audit import audit, make_profile
 from lsa_audit.cli.output import RunFolder
 from lsa_audit.cli.question import of_run
 from lsa_audit.errors import ProfileError, UsageError
-from lsa_audit.gates import preset
 from lsa_audit.progress import Silent
 from lsa_audit.records.gating import Gating
-from lsa_audit.runs import read_gating, read_run
+from lsa_audit.runs.reading import read_gating, read_run
+from lsa_audit.scanning.audit import audit, make_profile
+from lsa_audit.settings.gates import preset
 
 IMAGES = ["--data", "digits", "--slice", "0:200"]
 QUICK = ["--attack", "fgsm", "--noise", "none", "--threads", "1", "--layers", "none", "--neurons", "none"]

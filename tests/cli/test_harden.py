@@ -16,27 +16,27 @@ import pytest
 import typer
 from pydantic_core import PydanticUndefined
 
-from lsa_audit import latest
 from lsa_audit.__main__ import main
-from lsa_audit.audit import Audit, make_profile
 from lsa_audit.cli import app
 from lsa_audit.cli.harden import MAX_CLEAN_DROP
 from lsa_audit.cli.harden_source import GIVEN_ONLY, OF_THE_SCAN
 from lsa_audit.cli.output import RunFolder
 from lsa_audit.errors import OutputError
-from lsa_audit.harden.checks import Checks
-from lsa_audit.harden.recipe import Augmentation, Base, Recipe, Regularizer
-from lsa_audit.harden.training.loop import CHECKPOINT_NAME as CHECKPOINT
-from lsa_audit.harden.training.trial import Trial
-from lsa_audit.hardening import Hardened
-from lsa_audit.latest import latest_run
-from lsa_audit.profile import Profile
+from lsa_audit.hardening.checks import Checks
+from lsa_audit.hardening.harden import Hardened
+from lsa_audit.hardening.training.loop import CHECKPOINT_NAME as CHECKPOINT
+from lsa_audit.hardening.training.trial import Trial
 from lsa_audit.records import Finding
-from lsa_audit.report import FORMATS
-from lsa_audit.report.hardening import to_json
-from lsa_audit.runs import read_run
+from lsa_audit.reporting import FORMATS
+from lsa_audit.reporting.hardening import to_json
+from lsa_audit.runs import latest
+from lsa_audit.runs.latest import latest_run
+from lsa_audit.runs.reading import read_run
+from lsa_audit.scanning.audit import Audit, make_profile
+from lsa_audit.settings.profile import Profile
+from lsa_audit.settings.recipe import Augmentation, Base, Recipe, Regularizer
 
-from ..report.hardening_records import hardening, masked, without_checkpoint
+from ..reporting.hardening_records import hardening, masked, without_checkpoint
 
 REPORT = ["hardening.json", "report.html", "report.md"]
 EMPTY_ZIP = b"PK\5\6" + bytes(18)
@@ -87,8 +87,8 @@ def here(tmp_path, monkeypatch):
 def trainer(here, monkeypatch):
     """The training is stood for, and pages with plots, which take a second each; the current folder is empty."""
     stand_in = Trainer()
-    monkeypatch.setattr("lsa_audit.hardening.harden", stand_in)
-    monkeypatch.setattr("lsa_audit.report.hardening.to_html", lambda record: "page")
+    monkeypatch.setattr("lsa_audit.hardening.harden.harden", stand_in)
+    monkeypatch.setattr("lsa_audit.reporting.hardening.to_html", lambda record: "page")
     monkeypatch.setitem(FORMATS, "html", ("report.html", lambda shown: "page"))
     return stand_in
 
@@ -471,7 +471,7 @@ def test_what_cannot_be_read_is_passed_over(here, monkeypatch):
     (here / "reports/large").mkdir()
     (here / "reports/large/record.json").write_text("x" * 2000)
     good = scanned(here / "reports/good", 100)
-    monkeypatch.setattr("lsa_audit.runs.RECORD_BYTES", max((good / "record.json").stat().st_size, 1000))
+    monkeypatch.setattr("lsa_audit.runs.reading.RECORD_BYTES", max((good / "record.json").stat().st_size, 1000))
     run, _ = latest_run(here / "reports", "digits-cnn")
     assert run.name == "good"
     monkeypatch.setattr(latest, "RUNS", 3)
@@ -648,7 +648,7 @@ def test_the_exit_code_says_whether_the_figures_can_be_relied_on(trainer, here, 
 
 
 def test_importing_leaves_torch_out():
-    code = "import sys, lsa_audit.cli.harden, lsa_audit.latest; sys.exit('torch' in sys.modules)"
+    code = "import sys, lsa_audit.cli.harden, lsa_audit.runs.latest; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -667,7 +667,7 @@ def test_a_dry_run_tells_time_and_memory_and_writes_nothing(here, capsys):
 
 
 def test_a_dry_run_as_json(here, capsys, monkeypatch):
-    monkeypatch.setattr("lsa_audit.hardening.dry_run", lambda *_: Trial(2, 0.5, 1.0, 10.0, 1000))
+    monkeypatch.setattr("lsa_audit.hardening.harden.dry_run", lambda *_: Trial(2, 0.5, 1.0, 10.0, 1000))
     assert harden("--dry-run", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
         "steps_an_epoch": 2,

@@ -17,7 +17,7 @@ import pytest
 from lsa_audit.__main__ import main
 from lsa_audit.records.gating import Gating
 
-from ..gate.builders import saved
+from ..gating.builders import saved
 
 NO_UTF8 = os.fsdecode(b"run\xff\xfe")
 TEXTS = [

@@ -13,10 +13,10 @@ from lsa_audit.attacks import ATTACKS
 from lsa_audit.cli.topics import LAYERS, TOPICS, rows
 from lsa_audit.data import LOADERS
 from lsa_audit.findings import HEALTH_RULES, RULES
-from lsa_audit.gates import GATES, PRESETS
-from lsa_audit.profile import Measure, presets
 from lsa_audit.records import LayerKind
-from lsa_audit.report import FORMATS
+from lsa_audit.reporting import FORMATS
+from lsa_audit.settings.gates import GATES, PRESETS
+from lsa_audit.settings.profile import Measure, presets
 
 
 def names(topic: str) -> list[str]:

@@ -16,9 +16,9 @@ import pytest
 from lsa_audit.cli import output
 from lsa_audit.cli.output import RunFolder
 from lsa_audit.errors import OutputError, UsageError
-from lsa_audit.interrupts import Terminated, listening
-from lsa_audit.locking import LOCK_NAME, Holder
-from lsa_audit.runs import read_record_of
+from lsa_audit.progress.interrupts import Terminated, listening
+from lsa_audit.runs.reading import read_record_of
+from lsa_audit.writing.locking import LOCK_NAME, LockHolder
 
 
 def test_two_runs_in_one_second_get_folders_of_their_own(tmp_path, monkeypatch):
@@ -174,7 +174,7 @@ def test_what_a_killed_run_has_left_blocks_no_folder_and_is_no_run(tmp_path, mon
 @contextmanager
 def held_for_ever(folder):
     """The lock of a process that was killed."""
-    gone = dataclasses.replace(Holder.this(), process=2**40)
+    gone = dataclasses.replace(LockHolder.this(), process=2**40)
     (folder / LOCK_NAME).write_text(json.dumps(dataclasses.asdict(gone)))
     yield
 

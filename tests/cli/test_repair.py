@@ -15,12 +15,12 @@ import typer
 from torch import nn
 
 from lsa_audit.__main__ import main
-from lsa_audit.audit import audit, make_profile
 from lsa_audit.cli.output import RunFolder
 from lsa_audit.cli.repair import _share, command
 from lsa_audit.errors import UnsafeError, UsageError
 from lsa_audit.progress import Silent
 from lsa_audit.records import AuditRecord, DropEffect, Neuron, NeuronTable
+from lsa_audit.scanning.audit import audit, make_profile
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(command)
@@ -349,7 +349,7 @@ def test_when_interrupted_nothing_is_written(run, folder, monkeypatch, capsys):
     def interrupted(*_arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lsa_audit.harden.repair.try_all", interrupted)
+    monkeypatch.setattr("lsa_audit.repairing.repair.try_all", interrupted)
     before = {entry.name for entry in folder.iterdir()}
     assert main(["repair", "net.pt", "--record", str(run), "--out", "fixed"]) == 130
     assert {entry.name for entry in folder.iterdir()} == before

@@ -15,11 +15,11 @@ from lsa_audit.cli.rendering import Output, parse
 from lsa_audit.errors import OutputError, UsageError
 from lsa_audit.records import AuditRecord
 from lsa_audit.records.gating import Check, Gating
-from lsa_audit.report import FORMATS, RUN_FILES, github, markdown, sarif
-from lsa_audit.report.json import read
-from lsa_audit.report.shown import Shown
+from lsa_audit.reporting import FORMATS, RUN_FILES, github, markdown, sarif
+from lsa_audit.reporting.json import read
+from lsa_audit.reporting.shown import Shown
 
-RECORD = Path(__file__).parent.parent / "report" / "gold" / "findings.json"
+RECORD = Path(__file__).parent.parent / "reporting" / "gold" / "findings.json"
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ import yaml
 from lsa_audit.__main__ import main
 from lsa_audit.cli.schema import schema
 from lsa_audit.cli.topics import SCHEMAS
-from lsa_audit.profile import presets
 from lsa_audit.records import SCHEMA_VERSION
 from lsa_audit.records.gating import Check, Gating
 from lsa_audit.records.upgrading import upgraded
-from lsa_audit.report.json import read
+from lsa_audit.reporting.json import read
+from lsa_audit.settings.profile import presets
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = [*sorted((ROOT / "reports").rglob("record.json")), *sorted((ROOT / "tests/records").glob("version-*.json"))]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import typer
 
-from lsa_audit.audit import audit, make_profile
 from lsa_audit.cli.output import RunFolder
 from lsa_audit.cli.verify import command
 from lsa_audit.errors import AuditError, UnsafeError, UsageError
 from lsa_audit.progress import Silent
+from lsa_audit.scanning.audit import audit, make_profile
 
 SETTINGS = {
     "data": "digits",

@@ -6,10 +6,10 @@ import json
 import subprocess
 import sys
 
-from lsa_audit.report import FORMATS
-from lsa_audit.report.diff import FORMATS as DIFF_FORMATS
+from lsa_audit.reporting import FORMATS
+from lsa_audit.reporting.diff import FORMATS as DIFF_FORMATS
 
-from ..gate.builders import saved
+from ..gating.builders import saved
 
 # An entry of None in sys.modules would do for us, but scipy looks torch up there and takes what it finds.
 EVERYTHING = """

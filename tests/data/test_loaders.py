@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from lsa_audit.audit import make_profile
 from lsa_audit.data import from_memory
 from lsa_audit.data.base import DataRequest, InputSpec, describe
 from lsa_audit.errors import DataError, UsageError
-from lsa_audit.loading import load
 from lsa_audit.models import from_module
+from lsa_audit.scanning.audit import make_profile
+from lsa_audit.scanning.loading import load
 
 IMAGES = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(24) % 3

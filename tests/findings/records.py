@@ -18,9 +18,9 @@ from lsa_audit.records import (
     Suspicion,
     UnboundedTrial,
 )
-from lsa_audit.statistics import estimate
+from lsa_audit.stats.statistics import estimate
 
-from ..report.builders import build, perturbation
+from ..reporting.builders import build, perturbation
 
 IMAGES, RIGHT = 200, 183
 SMALL, LARGE = 2 / 255, 8 / 255

@@ -7,7 +7,7 @@ import pytest
 import lsa_audit
 from lsa_audit.findings import HEALTH_RULES, RULES, find_all
 from lsa_audit.records import AuditRecord, LabelInfo, Plausibility, Skipped
-from lsa_audit.statistics import estimate
+from lsa_audit.stats.statistics import estimate
 
 from .records import PGD, SMALL, alternative, attack, found, health, levels, pair, record, signs, slopes
 

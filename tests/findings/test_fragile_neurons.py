@@ -9,7 +9,7 @@ import pytest
 from lsa_audit.findings import fragile_neurons
 from lsa_audit.records import Correlation, NeuronTable
 
-from ..report.builders import dropped, effect, related
+from ..reporting.builders import dropped, effect, related
 from .records import PGD, found, record
 
 

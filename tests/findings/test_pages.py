@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from lsa_audit import explanations
-from lsa_audit import plausibility as trial
 from lsa_audit.findings import (
     HEALTH_RULES,
     RULES,
@@ -23,6 +22,7 @@ from lsa_audit.findings import (
     single_step,
     slopes,
 )
+from lsa_audit.scanning import plausibility as trial
 
 page, title = partial(explanations.page, "findings"), partial(explanations.title, "findings")
 

@@ -6,7 +6,7 @@ import pytest
 
 from lsa_audit.records import Plausibility
 from lsa_audit.records.plausibility import NOTHING_LEFT
-from lsa_audit.statistics import estimate
+from lsa_audit.stats.statistics import estimate
 
 from .records import alternative, found, levels, record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lsa_audit.findings import single_step
-from lsa_audit.statistics import estimate
+from lsa_audit.stats.statistics import estimate
 
 from .records import SMALL, attack, record
 

@@ -11,10 +11,10 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from lsa_audit.graph import fidelity, walker
+from lsa_audit.graph.batch_layout import probe_images
 from lsa_audit.graph.export import export
 from lsa_audit.graph.fidelity import NoGradientError, compare
 from lsa_audit.graph.taps import run
-from lsa_audit.graph.verification import probe_images
 from lsa_audit.graph.walker import no_backward, walk
 
 from .networks import images_for, model_of

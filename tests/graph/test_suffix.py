@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lsa_audit.graph import taps
 from lsa_audit.graph.base import Graph, Layer, Layout
-from lsa_audit.graph.cut import Section, find_cut
+from lsa_audit.graph.cut import GraphSection, find_cut
 from lsa_audit.graph.stacking import PerImage, Unstackable, chosen, find_crossing, stack_size
 from lsa_audit.graph.suffix import Rerun, Suffix, Whole, rerun
 from lsa_audit.graph.together import Together
@@ -286,9 +286,9 @@ def test_a_section_frees_what_nobody_reads_any_more():
     held = []
     values: dict[fx.Node, Any] = {cut.images: images_for(Residual)}
     wanted = (cut.site, *cut.crossing)
-    Section(module, cut.prefix, wanted).run(values, lambda now: held.append(len(now)))
+    GraphSection(module, cut.prefix, wanted).run(values, lambda now: held.append(len(now)))
     assert set(values) == set(wanted)
-    Section(module, cut.suffix, (cut.logits,)).run(values, lambda now: held.append(len(now)))
+    GraphSection(module, cut.suffix, (cut.logits,)).run(values, lambda now: held.append(len(now)))
     assert set(values) == {cut.logits}
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lsa_audit.graph.base import Graph, Layer
 from lsa_audit.graph.export import export
-from lsa_audit.graph.finding import Found, find, find_blocks
+from lsa_audit.graph.finding import FoundLayer, find, find_blocks
 from lsa_audit.graph.structure import Structure, analyse
 from lsa_audit.graph.walker import walk
 
@@ -23,7 +23,7 @@ def structure_of(network: nn.Module) -> Structure:
     return analyse(export(module, images), module, images)
 
 
-def all_layers(structure: Structure) -> list[Found]:
+def all_layers(structure: Structure) -> list[FoundLayer]:
     """Layers and blocks in the order of execution."""
     found = find(structure)
     return sorted([*found, *find_blocks(structure, found)], key=lambda layer: structure.order[layer.site])

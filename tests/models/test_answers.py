@@ -7,9 +7,9 @@ import torch
 
 from lsa_audit.attacks.base import Batch, judge
 from lsa_audit.attacks.budget import Budget
+from lsa_audit.measurements.measures import verdicts
 from lsa_audit.models.answers import NO_ANSWER, has_answer, is_right, predicted
 from lsa_audit.models.parity import relative_difference
-from lsa_audit.probes.measures import verdicts
 
 NAN, INF = torch.nan, torch.inf
 CASES = [

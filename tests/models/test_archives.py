@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lsa_audit.errors import ModelError, UnsafeError
-from lsa_audit.limits import Limits
 from lsa_audit.models.archives import check, opened, sha256
+from lsa_audit.settings.limits import Limits
 
 from ..hostile import archives
 

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lsa_audit.errors import AuditError, ExitCode, ModelError, UnsafeError
-from lsa_audit.limits import Limits
 from lsa_audit.models.checkpoint import load_state_dict
 from lsa_audit.models.restoring import apply, restore
+from lsa_audit.settings.limits import Limits
 
 from ..hostile import checkpoints
 

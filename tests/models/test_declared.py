@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lsa_audit.errors import UnsafeError
-from lsa_audit.limits import Limits
 from lsa_audit.models.checkpoint import load_state_dict
 from lsa_audit.models.declared import check_declared
 from lsa_audit.models.pickles import scan
+from lsa_audit.settings.limits import Limits
 
 from ..hostile import checkpoints
 from ..hostile.checkpoints import Calls, Storage, tensor, zipped

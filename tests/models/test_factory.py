@@ -9,9 +9,9 @@ import numpy
 import pytest
 import torch
 
-from lsa_audit import interrupts
 from lsa_audit.errors import ModelError, UsageError
 from lsa_audit.models import ModelRequest, fit, load
+from lsa_audit.progress import interrupts
 
 GOOD = """
 import random

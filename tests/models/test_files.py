@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lsa_audit.errors import ModelError, UnsafeError
-from lsa_audit.limits import Limits
 from lsa_audit.models import files
 from lsa_audit.models.checkpoint import load_state_dict
 from lsa_audit.models.files import is_safetensors, mismatch, sniff
+from lsa_audit.settings.limits import Limits
 
 from ..hostile import archives
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from lsa_audit.limits import Limits
 from lsa_audit.models import pickles
-from lsa_audit.models.pickles import Call, Contents, Storage, foreign_globals, scan
+from lsa_audit.models.pickles import Contents, PickledCall, Storage, foreign_globals, scan
+from lsa_audit.settings.limits import Limits
 
 from ..hostile import archives, checkpoints
 
@@ -109,7 +109,7 @@ def test_every_way_to_call_is_seen(tmp_path: Path, content: bytes, names: list[s
 def test_a_call_by_a_function_of_torch_is_seen(tmp_path: Path) -> None:
     contents = scan(checkpoints.indirect_call(tmp_path), Limits())
     assert contents.foreign == [f"{os.name}.system"]
-    assert contents.calls[-1] == Call(f"{os.name}.system", (checkpoints.command(tmp_path),))
+    assert contents.calls[-1] == PickledCall(f"{os.name}.system", (checkpoints.command(tmp_path),))
 
 
 def test_a_tensor_that_is_filled_in_later_is_seen(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_tensor_that_is_filled_in_later_is_seen(tmp_path: Path) -> None:
     contents = contents_of(tmp_path, b"\x80\x02ctorch\nTensor\n)\x81" + state + b"b.")
     storage = Storage("torch.FloatStorage", "0", 6)
     assert contents.storages == [storage]
-    assert Call("torch._utils._rebuild_tensor", (storage, 0, (6,), (1,))) in contents.calls
+    assert PickledCall("torch._utils._rebuild_tensor", (storage, 0, (6,), (1,))) in contents.calls
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lsa_audit.errors import AuditError, ExitCode, ModelError, UnsafeError
-from lsa_audit.limits import Limits
 from lsa_audit.models.checkpoint import read_payload
 from lsa_audit.models.files import sniff
 from lsa_audit.models.restoring import restore
+from lsa_audit.settings.limits import Limits
 
 INDEX = "model.safetensors.index.json"
 

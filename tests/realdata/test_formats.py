@@ -8,10 +8,10 @@ import numpy
 import pytest
 import torch
 
-from lsa_audit.audit import Audit, audit, make_profile
 from lsa_audit.models import ModelRequest, load
 from lsa_audit.progress import Silent
 from lsa_audit.records import LayerInfo
+from lsa_audit.scanning.audit import Audit, audit, make_profile
 
 NETWORKS = Path(__file__).with_name("networks.py")
 FORMS = ("traced", "scripted", "exported", "onnx")

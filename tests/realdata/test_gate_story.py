@@ -14,7 +14,7 @@ import torch
 
 from lsa_audit.__main__ import main
 from lsa_audit.records.gating import Check
-from lsa_audit.runs import read_gating
+from lsa_audit.runs.reading import read_gating
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 

@@ -8,9 +8,9 @@ import numpy
 import pytest
 import torch
 
-from lsa_audit.audit import audit, make_profile
 from lsa_audit.cli import app
 from lsa_audit.progress import Silent
+from lsa_audit.scanning.audit import audit, make_profile
 
 pytestmark = pytest.mark.realdata
 FAST = {"attacks": [{"name": "fgsm"}], "noises": [], "epsilon": [0.1], "gallery": 0}

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from lsa_audit.audit import scan
 from lsa_audit.errors import UsageError
 from lsa_audit.models import ModelRequest, fit, load
+from lsa_audit.scanning.audit import scan
 
 from .test_networks import NETWORKS
 

@@ -13,8 +13,8 @@ from lsa_audit.attacks import pgd
 from lsa_audit.attacks.base import Batch, judge
 from lsa_audit.attacks.budget import Budget
 from lsa_audit.graph.walker import walk
+from lsa_audit.measurements.patching import NeuronGroup, PatchingProbe
 from lsa_audit.models import ModelRequest, fit, load
-from lsa_audit.probes.patching import Group, PatchingProbe
 from lsa_audit.records import Patching
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
@@ -50,7 +50,7 @@ def test_every_layer_of_resnet20(shared):
     adversarial = judge(module, pgd.run, Batch(images, labels, ids), budget, seed=0).final
     graph = walk(model, images[:3])
     layers = [layer for layer in graph.layers if layer.info.kind == "learnable"]
-    groups = {layer.info.name: [Group("random", tuple(range(0, layer.info.neurons, 2)))] for layer in layers}
+    groups = {layer.info.name: [NeuronGroup("random", tuple(range(0, layer.info.neurons, 2)))] for layer in layers}
 
     def patched(count: int, step: int) -> Patching | None:
         probe = PatchingProbe(graph, layers, groups, "pgd@linf-0.00784314")

@@ -11,10 +11,10 @@ import pytest
 from lsa_audit.errors import UsageError
 from lsa_audit.records import SCHEMA_VERSION
 from lsa_audit.records.upgrading import STEPS, upgraded
-from lsa_audit.report import FORMATS
-from lsa_audit.report.json import read
-from lsa_audit.report.sections import attack_health
-from lsa_audit.report.shown import Shown
+from lsa_audit.reporting import FORMATS
+from lsa_audit.reporting.json import read
+from lsa_audit.reporting.sections import attack_health
+from lsa_audit.reporting.shown import Shown
 
 HERE = Path(__file__).parent
 

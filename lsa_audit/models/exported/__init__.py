@@ -19,7 +19,7 @@ from ...records import Conversion, ModelSource
 from ..archives import Archive, check, sha256
 from ..assembly import Built, assemble
 from ..base import Model, Preprocessing, Undecided
-from ..deciding import Asked
+from ..deciding import OutputOptions
 from ..parity import TOLERANCES, tolerance_of
 from ..request import ModelRequest
 from .arguments import EXPORT_HINT
@@ -132,7 +132,7 @@ def _model(request: ModelRequest, path: Path, digest: str, program: Program, ten
         notes=tuple(notes),
         provenance={"input size": "the file", "layout": "the file"} if metadata.input_shape else {},
         conversion=conversion,
-        asked=Asked(choice=program.choice),
+        asked=OutputOptions(choice=program.choice),
         undecided=Undecided(program.undecided, lambda name: load(replace(request, logits=name)))
         if program.undecided
         else None,

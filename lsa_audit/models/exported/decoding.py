@@ -14,9 +14,9 @@ import torch
 from ...errors import ModelError, UnsafeError
 from ..allowed import ATEN
 from ..checked import CHECKED
-from ..outputs import Candidate, choose_or_wait
+from ..outputs import OutputCandidate, choose_or_wait
 from .arguments import DTYPES, EXPORT_HINT, read_argument
-from .program import Call, Input, Operation, Output, Program, with_lifetimes
+from .program import Input, Operation, Output, Program, ProgramCall, with_lifetimes
 
 SCHEMA_MAJOR = 8
 ATEN_TARGET = re.compile(r"torch\.ops\.(?P<namespace>\w+)\.(?P<name>\w+)\.(?P<overload>\w+)")
@@ -124,14 +124,14 @@ def decode(content: Mapping[str, Any], trusted: bool, wanted: str | None = None,
     )
 
 
-def _candidate(name: str, metadata: Mapping[str, Any]) -> Candidate:
+def _candidate(name: str, metadata: Mapping[str, Any]) -> OutputCandidate:
     described = metadata[name]
     sizes = [entry.get("as_int") for entry in described["sizes"]]
     wide = [None if size is None else int(size) for size in sizes[1:] if size != 1]
     texts = ["N", *("?" if size is None else str(size) for size in sizes[1:])]
     floats = DTYPES[described["dtype"]].is_floating_point
     able = floats and bool(sizes) and len(wide) <= 1
-    return Candidate(str(name), f"[{', '.join(texts)}]", next(iter(wide), 1) if able else None, able)
+    return OutputCandidate(str(name), f"[{', '.join(texts)}]", next(iter(wide), 1) if able else None, able)
 
 
 def _version(content: Mapping[str, Any]) -> str:
@@ -239,13 +239,13 @@ def _is_listed(match: re.Match[str]) -> bool:
     return match["namespace"] == "aten" and match["name"] in ATEN
 
 
-def _calls(stack: str) -> tuple[Call, ...]:
+def _calls(stack: str) -> tuple[ProgramCall, ...]:
     """`key,path,type;key,path,type`, outermost first; a further call of a module has `@1` and so on in its path."""
     found = []
     for entry in filter(None, stack.split(";")):
         key, path, kind = entry.split(",", 2)
         name = kind.rpartition(".")[2]
-        found.append(Call(key, path.split("@")[0], name if name.isidentifier() else "Module"))
+        found.append(ProgramCall(key, path.split("@")[0], name if name.isidentifier() else "Module"))
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..outputs import ONLY, Candidate, Choice
+from ..outputs import ONLY, Choice, OutputCandidate
 
 Values = dict[str, Any]
 """Tensors and numbers by the names that the file gives them."""
@@ -40,7 +40,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Call:
+class ProgramCall:
     """One call of a module of the original network: `key` unique to the call, `kind` the name of its class."""
 
     key: str
@@ -65,7 +65,7 @@ class Operation:
     arguments: tuple[Any, ...]
     named: Mapping[str, Any]
     outputs: tuple[Output, ...]
-    calls: tuple[Call, ...]
+    calls: tuple[ProgramCall, ...]
     last: tuple[str, ...] = ()
 
     @property
@@ -129,7 +129,7 @@ class Program:
     architecture: str
     writer: str
     choice: Choice = ONLY
-    undecided: tuple[Candidate, ...] = ()
+    undecided: tuple[OutputCandidate, ...] = ()
 
 
 def run(program: Program, tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import AuditError, ModelError, UnsafeError
-from ...limits import Limits
+from ...settings.limits import Limits
 from ..archives import Archive
 from ..checkpoint import unpickle
 from .arguments import DTYPES, EXPORT_HINT

@@ -24,7 +24,7 @@ OPEN_BATCH_HINT = "export it with an open batch: dynamic_shapes=({0: torch.expor
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ProgramComparison:
     """Largest difference from the program's own logits over the largest of these, on how many images, of how many
     logits each."""
 
@@ -39,7 +39,7 @@ def verified_network(
     own: tuple[Program, Mapping[str, Tensor]],
     tolerance: float,
     limit: int,
-) -> tuple[ExportedNetwork, Comparison]:
+) -> tuple[ExportedNetwork, ProgramComparison]:
     """The first form of the network that gives the program's logits on a batch that is no multiple of its own.
 
     Args:
@@ -61,7 +61,7 @@ def verified_network(
         with torch.no_grad():
             parity = relative_difference(network.eval()(images), expected)
         if parity <= tolerance:
-            return network, Comparison(parity, len(images), columns(expected, len(images)) or 0)
+            return network, ProgramComparison(parity, len(images), columns(expected, len(images)) or 0)
     again = relative_difference(_own_logits(*own, images, limit), expected)
     if again > PARITY_TOLERANCE:
         raise ModelError(random_file("the program", again), RANDOM_HINT)

@@ -14,17 +14,17 @@ from ...errors import ModelError, UsageError
 from ...records import Conversion
 from ..assembly import Built, assemble
 from ..base import Model, Preprocessing, Reference, Undecided
-from ..deciding import Asked
+from ..deciding import OutputOptions
 from ..parity import PARITY_TOLERANCE, RANDOM_HINT, random_file, relative_difference
 from ..request import ModelRequest
 from ..static_batch import FixedBatch
 from .black_box import BlackBox
 from .importer import Imported, import_graph
-from .inputs import Taken, take
+from .inputs import TakenInput, take
 from .inside import compare_inside
 from .operations.base import UnsupportedError
-from .reading import Source, read
-from .runtime import Comparison, Program, compare
+from .reading import OnnxFile, read
+from .runtime import RuntimeComparison, RuntimeProgram, compare
 from .steps import Network
 
 COMPARED_IMAGES = 2
@@ -84,7 +84,7 @@ def load(request: ModelRequest) -> Model:
     return assemble(request, "onnx", _with_outputs(built, source, request))
 
 
-def _black_box(request: ModelRequest, source: Source, taken: Taken, because: tuple[str, ...]) -> Model:
+def _black_box(request: ModelRequest, source: OnnxFile, taken: TakenInput, because: tuple[str, ...]) -> Model:
     try:
         network = BlackBox(source, because)
     except ModelError as error:
@@ -102,9 +102,9 @@ def _black_box(request: ModelRequest, source: Source, taken: Taken, because: tup
     return assemble(request, "onnx", _with_outputs(built, source, request))
 
 
-def _with_outputs(built: Built, source: Source, request: ModelRequest) -> Built:
+def _with_outputs(built: Built, source: OnnxFile, request: ModelRequest) -> Built:
     """What the file shows of its outputs."""
-    asked = Asked(peeled=source.activation, maker=source.maker, choice=source.choice)
+    asked = OutputOptions(peeled=source.activation, maker=source.maker, choice=source.choice)
     if not source.undecided:
         return replace(built, asked=asked)
     undecided = Undecided(source.undecided, lambda name: load(replace(request, logits=name)))
@@ -112,8 +112,8 @@ def _with_outputs(built: Built, source: Source, request: ModelRequest) -> Built:
 
 
 def _built(
-    source: Source,
-    taken: Taken,
+    source: OnnxFile,
+    taken: TakenInput,
     network: nn.Module,
     conversion: Conversion,
     notes: tuple[str, ...],
@@ -143,7 +143,7 @@ def _built(
     )
 
 
-def _check_repeats(source: Source, taken: Taken) -> None:
+def _check_repeats(source: OnnxFile, taken: TakenInput) -> None:
     """A file that is random cannot be compared, and its verdicts change from run to run.
 
     Raises:
@@ -153,7 +153,7 @@ def _check_repeats(source: Source, taken: Taken) -> None:
     if not random or taken.sample_shape is None:
         return
     try:
-        program = Program(source, exact=True)
+        program = RuntimeProgram(source, exact=True)
         images = torch.rand(
             (source.batch or COMPARED_IMAGES, *taken.sample_shape), generator=torch.Generator().manual_seed(0)
         )
@@ -174,8 +174,8 @@ def _nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
 
 
 def _compare(
-    network: nn.Module, source: Source, taken: Taken, imported: Imported
-) -> tuple[Comparison, Reference | None]:
+    network: nn.Module, source: OnnxFile, taken: TakenInput, imported: Imported
+) -> tuple[RuntimeComparison, Reference | None]:
     """What a comparison with onnxruntime on seeded random images in [0, 1) shows; where the size of the images is open,
     the file's own program, for a comparison at the first run.
 
@@ -184,9 +184,9 @@ def _compare(
         ModelError: neither the network nor onnxruntime runs.
     """
     try:
-        program = Program(source, exact=True)
+        program = RuntimeProgram(source, exact=True)
     except ModelError as error:
-        return Comparison(None, None, f"not compared: {error}", close=True), None
+        return RuntimeComparison(None, None, f"not compared: {error}", close=True), None
     rounds = bool(imported.straight_through)
     if taken.sample_shape is not None:
         generator = torch.Generator().manual_seed(0)
@@ -200,12 +200,12 @@ def _compare(
     def reference(images: Tensor) -> Tensor:
         return program(images.cpu())[source.output_name].to(images.device)
 
-    return Comparison(program.name, None, "", close=True), reference
+    return RuntimeComparison(program.name, None, "", close=True), reference
 
 
 def _looked_inside(
-    compared: Comparison, imported: Imported, source: Source, images: Tensor, *, rounds: bool
-) -> Comparison:
+    compared: RuntimeComparison, imported: Imported, source: OnnxFile, images: Tensor, *, rounds: bool
+) -> RuntimeComparison:
     """The comparison, with what the values inside show where the logits agree."""
     if not compared.close or compared.parity is None or not isinstance(imported.network, Network):
         return compared

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..base import Intermediate, Opaque
 from .order import read_by
-from .reading import Source
-from .runtime import Program
+from .reading import OnnxFile
+from .runtime import RuntimeProgram
 
 SHAPE_ONLY = frozenset({"Shape", "Size", "ConstantOfShape", "EyeLike", "RandomNormalLike", "RandomUniformLike"})
 STATISTICS = {
@@ -32,7 +32,7 @@ WEIGHT_TYPES = frozenset(
 class BlackBox(Opaque):
     """Images as the file takes them -> logits, computed by onnxruntime on the CPU, without gradients."""
 
-    def __init__(self, source: Source, because: tuple[str, ...]) -> None:
+    def __init__(self, source: OnnxFile, because: tuple[str, ...]) -> None:
         """Args: operations, or another reason, for which nothing else can run the file.
 
         Raises:
@@ -74,24 +74,24 @@ class _Sessions:
     An object of its own, so that whoever restores the module's attributes does not throw the sessions away.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: OnnxFile) -> None:
         self._source = source
-        self.plain = Program(source)
+        self.plain = RuntimeProgram(source)
         self._names: tuple[str, ...] = ()
         self._tapped = self.plain
 
-    def of(self, names: tuple[str, ...]) -> Program:
+    def of(self, names: tuple[str, ...]) -> RuntimeProgram:
         if not names:
             return self.plain
         if names != self._names:
-            self._tapped, self._names = Program(self._source, extra=names), names
+            self._tapped, self._names = RuntimeProgram(self._source, extra=names), names
         return self._tapped
 
 
 class _Constants:
     """Which values of a graph depend on the images, and which weights the others are made of."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: OnnxFile) -> None:
         graph = source.proto.graph
         self.weights = {
             tensor.name: math.prod(tensor.dims)
@@ -115,7 +115,7 @@ class _Constants:
         return tuple(dict.fromkeys(weight for name in read_by(node) for weight in self._made_of.get(name, ())))
 
 
-def _intermediates(source: Source, constants: _Constants) -> Iterable[Intermediate]:
+def _intermediates(source: OnnxFile, constants: _Constants) -> Iterable[Intermediate]:
     left = dict(constants.weights)
     for index, node in enumerate(source.proto.graph.node):
         if not node.output or node.output[0] not in constants.dependent:

@@ -15,7 +15,7 @@ from .import_nodes import Raw
 from .operations import OPERATIONS
 from .operations.base import Node, Value, failure
 from .operations.shapes import NUMERIC
-from .steps import Step
+from .steps import NodeStep
 
 WEIGHTS: Mapping[str, tuple[int, ...]] = {
     "BatchNormalization": (1, 2),
@@ -125,7 +125,7 @@ def _run(node: Raw, opset: int, constants: MutableMapping[str, Constant], traine
     operands = [operand_value(node, place, constants) for place in range(len(node.inputs))]
     try:
         with torch.no_grad():
-            result = Step(settled)(torch.device("cpu"), *operands)
+            result = NodeStep(settled)(torch.device("cpu"), *operands)
     except Exception as error:
         raise failure(f"{node.name} ({node.op_type})", error) from error
     source = constants.get(node.inputs[0]) if node.inputs else None
@@ -161,7 +161,7 @@ def is_small(values: Tensor) -> bool:
     return values.dim() < 2 and values.numel() <= (FEW_FLOATS if values.is_floating_point() else FEW)
 
 
-class Holder(nn.Module):
+class WeightHolder(nn.Module):
     """Holds weights under a part of their name."""
 
 
@@ -174,10 +174,10 @@ def hold(network: nn.Module, constant: Constant) -> str:
     *parts, leaf = (re.sub(r"\W", "_", part) or "_" for part in constant.name.split(".", DEEPEST))
     place, path = network, []
     for part in parts:
-        while hasattr(place, part) and not isinstance(getattr(place, part), Holder):
+        while hasattr(place, part) and not isinstance(getattr(place, part), WeightHolder):
             part += "_"
         if not hasattr(place, part):
-            place.add_module(part, Holder())
+            place.add_module(part, WeightHolder())
         place = place.get_submodule(part)
         path.append(part)
     while hasattr(place, leaf):

@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, sha
 
 from ...errors import ModelError
 from ..calls import Activation
-from ..outputs import Candidate, Choice, choose_or_wait, shown
+from ..outputs import Choice, OutputCandidate, choose_or_wait, shown
 from .tensors import type_name
 
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
@@ -27,7 +27,7 @@ FLATTENED = "lsa_audit_logits"
 
 
 @dataclass(frozen=True)
-class Taken:
+class TakenOutput:
     """The output that is taken.
 
     Attributes:
@@ -39,12 +39,12 @@ class Taken:
     value: ValueInfoProto
     choice: Choice
     classes: int | None
-    undecided: tuple[Candidate, ...] = ()
+    undecided: tuple[OutputCandidate, ...] = ()
     argmax: bool = False
 
 
 @dataclass(frozen=True)
-class Cut:
+class HeadCut:
     """What was taken off.
 
     Attributes:
@@ -56,7 +56,7 @@ class Cut:
     maker: str
 
 
-def take_output(proto: ModelProto, file: str, wanted: str | None, classes: int | None) -> Taken:
+def take_output(proto: ModelProto, file: str, wanted: str | None, classes: int | None) -> TakenOutput:
     """The output that holds the logits.
 
     Args:
@@ -72,7 +72,7 @@ def take_output(proto: ModelProto, file: str, wanted: str | None, classes: int |
     by_name = {entry.name: (value, entry) for value, entry in zip(values, listed, strict=True)}
     labels = None if any(entry.able for entry in listed) or wanted is not None else _behind_argmax(proto, makers)
     if labels is not None:
-        return Taken(labels, Choice(), None, argmax=True)
+        return TakenOutput(labels, Choice(), None, argmax=True)
     try:
         choice, undecided = choose_or_wait(listed, wanted, classes, file)
     except ModelError:
@@ -80,10 +80,10 @@ def take_output(proto: ModelProto, file: str, wanted: str | None, classes: int |
             f"{file} has no output of logits [N, K] ({shown(listed)})", "a classifier returns one row an image"
         ) from None
     value, entry = by_name[choice.name]
-    return Taken(value, choice, entry.classes, undecided)
+    return TakenOutput(value, choice, entry.classes, undecided)
 
 
-def cut_head(proto: ModelProto, keep: bool) -> Cut:
+def cut_head(proto: ModelProto, keep: bool) -> HeadCut:
     """Let the graph end at its logits [N, K]: without a last sigmoid or softmax, and without dimensions of one.
 
     Args:
@@ -120,7 +120,7 @@ def cut_head(proto: ModelProto, keep: bool) -> Cut:
     if name != output.name:
         del proto.graph.output[:]
         proto.graph.output.append(helper.make_tensor_value_info(name, kind or TensorProto.FLOAT, None))
-    return Cut(activation, _maker(proto, makers, place))
+    return HeadCut(activation, _maker(proto, makers, place))
 
 
 def _makers(proto: ModelProto) -> dict[str, NodeProto]:
@@ -153,19 +153,21 @@ def _behind_argmax(proto: ModelProto, makers: Mapping[str, NodeProto]) -> ValueI
     return _inferred(proto).get(node.input[0], _table(node.input[0])) if axis in (1, -1) else None
 
 
-def _candidate(value: ValueInfoProto, name: str) -> Candidate:
+def _candidate(value: ValueInfoProto, name: str) -> OutputCandidate:
     if not value.type.HasField("tensor_type"):
-        return Candidate(name, "(no tensor)", None, able=not value.type.WhichOneof("value"))
+        return OutputCandidate(name, "(no tensor)", None, able=not value.type.WhichOneof("value"))
     kind = value.type.tensor_type
     floats = kind.elem_type in (0, *FLOATS)
     if not kind.HasField("shape"):
-        return Candidate(name, "", None, floats)
+        return OutputCandidate(name, "", None, floats)
     sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in kind.shape.dim]
     texts = ["N", *("?" if size is None else str(size) for size in sizes[1:])]
     wide = [size for size in sizes[1:] if size != 1]
     able = floats and bool(sizes) and len(wide) <= 1
     what = "" if floats else f" of {type_name(kind.elem_type)}"
-    return Candidate(name, f"[{', '.join(texts[: len(sizes)])}]{what}", next(iter(wide), 1) if able else None, able)
+    return OutputCandidate(
+        name, f"[{', '.join(texts[: len(sizes)])}]{what}", next(iter(wide), 1) if able else None, able
+    )
 
 
 def _inferred(proto: ModelProto) -> dict[str, ValueInfoProto]:

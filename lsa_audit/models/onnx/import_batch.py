@@ -28,7 +28,7 @@ batch is not doubted for that."""
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchSize:
     """How many images a network takes.
 
     Attributes:
@@ -42,7 +42,7 @@ class Batch:
     notes: tuple[str, ...] = ()
 
 
-def settle_batch(network: Network, shape: tuple[Size, ...], declared: Size, file: str) -> Batch:
+def settle_batch(network: Network, shape: tuple[Size, ...], declared: Size, file: str) -> BatchSize:
     """Run the network on seeded noise and find the batch size that it takes.
 
     A graph that declares a free batch must give images together the logits that it gives each of them alone. Where it
@@ -73,21 +73,21 @@ def settle_batch(network: Network, shape: tuple[Size, ...], declared: Size, file
         if declared is not None:
             raise
         if None in shape:
-            return Batch(None, True, ("its batch was not tried: the size of its images is free",))
+            return BatchSize(None, True, ("its batch was not tried: the size of its images is free",))
         found = next((size for size in _leading_sizes(network) if _takes(network, size, sides, file)), None)
         if found is None:
             raise
-        return Batch(found, False, (f"the graph declares a free batch, but takes only {found} images at a time",))
+        return BatchSize(found, False, (f"the graph declares a free batch, but takes only {found} images at a time",))
     tolerance = ROUNDED_TOLERANCE if declared is None and network.rounding() else TOLERANCE
     bound = tolerance * float(expected.abs().max())
     free = _free(network, images, expected, bound, file)
     if declared is None and free:
-        return Batch(None, True)
+        return BatchSize(None, True)
     free = free or _can_be_opened(network, images, expected, bound, declared or 1, file)
     if declared is not None:
-        return Batch(declared, free)
+        return BatchSize(declared, free)
     note = "the graph declares a free batch, but in one the images get other logits: it takes one image at a time"
-    return Batch(1, free, (note,))
+    return BatchSize(1, free, (note,))
 
 
 def _free(network: Network, images: Tensor, expected: Tensor, bound: float, file: str) -> bool:

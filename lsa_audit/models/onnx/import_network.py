@@ -14,7 +14,7 @@ from .import_nodes import Raw
 from .operations import OPERATIONS
 from .operations.base import Node, UnsupportedError
 from .operations.shapes import NUMERIC
-from .steps import Call, Held, Network, Read
+from .steps import Held, Network, Read, StepCall
 
 MAKE_NUMBERS = frozenset({"Shape", "Size", "ConstantOfShape", "Range"})
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -118,7 +118,7 @@ class Assembly:
                 refused.append(f"ai.onnx::{node.op_type} ({reason})")
             ended = [name for name in node.inputs if name not in self.constants and readers[name] == node.index]
             unread = [name for name in node.outputs if name not in readers]
-            call = Call(
+            call = StepCall(
                 step=f"{node.op_type}_{node.index}",
                 operands=self._operands(node),
                 outputs=node.outputs,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...errors import UsageError
 from ...records import InputLayout
 from ..request import ModelRequest
-from .reading import Source
+from .reading import OnnxFile
 
 CHANNELS = (1, 3, 4)
 IMAGE_CHANNELS = (1, 3)
@@ -17,7 +17,7 @@ Sizes = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
-class Taken:
+class TakenInput:
     """What the data side delivers, and how an image of it becomes what the file takes.
 
     Attributes:
@@ -44,7 +44,7 @@ class Taken:
         return (*sides, channels) if self.layout == "nhwc" else self.input_shape
 
 
-def take(source: Source, request: ModelRequest) -> Taken:
+def take(source: OnnxFile, request: ModelRequest) -> TakenInput:
     """The layout that the file's input shape tells, or that the request names.
 
     [N, C, H, W] and [N, H, W, C] are told apart by the side that counts 1, 3 or 4 channels. An input with at most one
@@ -63,7 +63,7 @@ def take(source: Source, request: ModelRequest) -> Taken:
         raise UsageError(what, "leave --layout out, or give --layout flat")
     first, second, third = source.input_shape
     wanted = (first, second, third) if layout == "nchw" else (third, first, second)
-    return Taken(layout, _merged(wanted, request, source.name), None, origin, wanted[0])
+    return TakenInput(layout, _merged(wanted, request, source.name), None, origin, wanted[0])
 
 
 def _layout(shape: Sizes, wanted: tuple[int, ...] | None, name: str) -> InputLayout:
@@ -81,13 +81,13 @@ def _layout(shape: Sizes, wanted: tuple[int, ...] | None, name: str) -> InputLay
     return "nhwc" if last else "nchw"
 
 
-def _flat(source: Source, request: ModelRequest, origin: str) -> Taken:
+def _flat(source: OnnxFile, request: ModelRequest, origin: str) -> TakenInput:
     stated = source.input_shape
     if None in stated:
         if len(stated) > 1:
             hint = "export it with fixed sizes"
             raise UsageError(f"{source.name} takes {_text(stated)} an image, which leaves its size open", hint)
-        return Taken("flat", request.input_shape, None, origin)
+        return TakenInput("flat", request.input_shape, None, origin)
     shape = tuple(size for size in stated if size is not None)
     size = math.prod(shape)
     if request.input_shape is None:
@@ -97,7 +97,7 @@ def _flat(source: Source, request: ModelRequest, origin: str) -> Taken:
         raise _mismatch(stated, request, source.name)
     else:
         delivered = request.input_shape
-    return Taken("flat", delivered, shape if len(shape) > 1 else None, origin)
+    return TakenInput("flat", delivered, shape if len(shape) > 1 else None, origin)
 
 
 def _square(size: int) -> tuple[int, ...]:

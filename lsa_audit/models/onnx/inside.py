@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ..parity import PARITY_TOLERANCE
-from .reading import Source
-from .runtime import HALF_TOLERANCE, Program
+from .reading import OnnxFile
+from .runtime import HALF_TOLERANCE, RuntimeProgram
 from .steps import Network
 
 LARGEST_VALUES = 2**27
@@ -35,7 +35,7 @@ class Inside:
     detail: str
 
 
-def compare_inside(network: Network, source: Source, images: Tensor, *, rounds: bool) -> Inside:
+def compare_inside(network: Network, source: OnnxFile, images: Tensor, *, rounds: bool) -> Inside:
     """Every float value that a step of the network makes, against the tensor of that name in the file.
 
     Args:
@@ -50,7 +50,7 @@ def compare_inside(network: Network, source: Source, images: Tensor, *, rounds: 
     if sum(value.numel() for value in values.values()) > LARGEST_VALUES:
         return Inside(0, 0.0, "", "values inside were not compared, as there are too many")
     try:
-        expected = Program(source, extra=[*values], exact=True)(images)
+        expected = RuntimeProgram(source, extra=[*values], exact=True)(images)
     except (ModelError, RuntimeError):
         return Inside(0, 0.0, "", "values inside were not compared, as onnxruntime does not give them")
     tolerance = HALF_TOLERANCE if source.half else PARITY_TOLERANCE

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from ..static_batch import open_sizes
-from .steps import Call, Network, Read
+from .steps import Network, Read, StepCall
 
 RESHAPES = {"Reshape": False, "Expand": True}
 """Operations that may hold the batch size, and whether they only repeat dimensions."""
 
 
-def opened(network: Network, sides: Sequence[int], size: int) -> list[Call] | None:
+def opened(network: Network, sides: Sequence[int], size: int) -> list[StepCall] | None:
     """The plan of the network with an open batch; None where that cannot be done.
 
     Args:
@@ -50,7 +50,7 @@ def opened(network: Network, sides: Sequence[int], size: int) -> list[Call] | No
     return plan
 
 
-def _opened(network: Network, call: Call, single: dict[str, Any], double: dict[str, Any], size: int) -> Call:
+def _opened(network: Network, call: StepCall, single: dict[str, Any], double: dict[str, Any], size: int) -> StepCall:
     kind = network.kind(call)
     if kind not in RESHAPES or len(call.operands) < 2 or not isinstance(call.operands[1], list):
         return call

@@ -13,10 +13,10 @@ from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, checker, inliner, shape_inference
 
 from ...errors import ModelError, UnsafeError
-from ...limits import Limits
+from ...settings.limits import Limits
 from ..archives import opened
 from ..calls import Activation
-from ..outputs import ONLY, Candidate, Choice
+from ..outputs import ONLY, Choice, OutputCandidate
 from ..protobuf import has_more_parts
 from .head import cut_head, take_output
 from .order import in_order
@@ -31,7 +31,7 @@ EXPORT_HINT = "export it again with torch.onnx.export"
 
 
 @dataclass(frozen=True)
-class Source:
+class OnnxFile:
     """An ONNX file that has passed every check.
 
     Attributes:
@@ -68,7 +68,7 @@ class Source:
     activation: Activation | None = None
     maker: str = ""
     choice: Choice = ONLY
-    undecided: tuple[Candidate, ...] = ()
+    undecided: tuple[OutputCandidate, ...] = ()
 
     @property
     def format(self) -> str:
@@ -82,7 +82,7 @@ MAX_PARTS = 1_000_000
 
 def read(
     path: Path, limits: Limits, wanted: str | None = None, classes: int | None = None, *, keep_head: bool = False
-) -> Source:
+) -> OnnxFile:
     """The file, once everything that it claims has been verified.
 
     Args:
@@ -112,7 +112,7 @@ def read(
         raise ModelError(f"{path.name} has functions and more than 2 GiB of weights", "inline the functions")
     cut = cut_head(proto, keep_head)
     batch, *shape = _dims(images)
-    return Source(
+    return OnnxFile(
         name=path.name,
         sha256=digest,
         proto=proto,

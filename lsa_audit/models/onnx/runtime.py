@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import ModelError
 from ..parity import PARITY_TOLERANCE, relative_difference
 from ..static_batch import filled_groups
-from .reading import Source
+from .reading import OnnxFile
 
 HALF_TOLERANCE = 1e-2
 STEP_TOLERANCE = 1 / 127
@@ -22,13 +22,13 @@ INSTALL_HINT = "pip install lsa-audit[onnx]"
 SILENT = 4
 
 
-class Program:
+class RuntimeProgram:
     """An ONNX file as onnxruntime runs it, on float32 images.
 
     Libraries with operations of other makers are never registered, so only onnxruntime's own code runs.
     """
 
-    def __init__(self, source: Source, *, extra: Sequence[str] = (), exact: bool = False) -> None:
+    def __init__(self, source: OnnxFile, *, extra: Sequence[str] = (), exact: bool = False) -> None:
         """Args: names of further values to return; whether every node runs as written, nothing fused.
 
         Raises:
@@ -87,7 +87,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RuntimeComparison:
     """How far a conversion is from the file's own program.
 
     Attributes:
@@ -103,7 +103,9 @@ class Comparison:
     close: bool
 
 
-def compare(network: Callable[[Tensor], Tensor], program: Program, images: Tensor, *, rounds: bool) -> Comparison:
+def compare(
+    network: Callable[[Tensor], Tensor], program: RuntimeProgram, images: Tensor, *, rounds: bool
+) -> RuntimeComparison:
     """Run a conversion and the file itself on the same images.
 
     The tolerance is 1e-4. A float16 file rounds every value to three digits where the conversion computes in float32:
@@ -125,21 +127,21 @@ def compare(network: Callable[[Tensor], Tensor], program: Program, images: Tenso
         what = f"{source.name} does not run on an input of shape {tuple(images.shape[1:])}: {refusal}"
         raise ModelError(what, "if the size is wrong, give --input-size CxHxW")
     if refusal:
-        return Comparison(None, None, f"not compared: {refusal}", close=True)
+        return RuntimeComparison(None, None, f"not compared: {refusal}", close=True)
     if failure:
-        return Comparison(program.name, None, f"a conversion that does not run: {failure}", close=False)
+        return RuntimeComparison(program.name, None, f"a conversion that does not run: {failure}", close=False)
     parity = max(relative_difference(*pair) for pair in zip(found, expected, strict=True))
     sizes = f"on random images in batches of {' and '.join(str(len(part)) for part in batches)}"
     if parity <= PARITY_TOLERANCE:
-        return Comparison(program.name, parity, sizes, close=True)
+        return RuntimeComparison(program.name, parity, sizes, close=True)
     if rounds and parity <= STEP_TOLERANCE:
         detail = f"{sizes}; more than {PARITY_TOLERANCE:.0e}, as the file rounds to 8 bits: up to 1/127 is allowed"
-        return Comparison(program.name, parity, detail, close=True)
+        return RuntimeComparison(program.name, parity, detail, close=True)
     if source.half and parity <= HALF_TOLERANCE:
         detail = f"{sizes}; the file computes in float16, the conversion in float32: up to {HALF_TOLERANCE:.0e}"
-        return Comparison(program.name, parity, detail, close=True)
+        return RuntimeComparison(program.name, parity, detail, close=True)
     why = f"a conversion that differs by {parity:.1e} of the largest logit"
-    return Comparison(program.name, parity, why, close=False)
+    return RuntimeComparison(program.name, parity, why, close=False)
 
 
 def _logits(network: Callable[[Tensor], Tensor], batches: Sequence[Tensor]) -> tuple[list[Tensor], str]:

@@ -31,7 +31,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Call:
+class StepCall:
     """One step with its operands.
 
     Attributes:
@@ -46,7 +46,7 @@ class Call:
     finished: tuple[str, ...]
 
 
-class Step(nn.Module):
+class NodeStep(nn.Module):
     """One node of the graph. It holds no weights: they are operands, and the network holds them by their names."""
 
     def __init__(self, node: Node) -> None:
@@ -99,16 +99,16 @@ class Network(nn.Module):
     def __init__(self, input_name: str, output_name: str, in_double: bool = False) -> None:
         super().__init__()
         self.steps = nn.ModuleDict()
-        self.plan: list[Call] = []
+        self.plan: list[StepCall] = []
         self.layer_names: dict[str, str] = {}
         self.stored_names: dict[str, str] = {}
         self.input_name, self.output_name = input_name, output_name
         self.in_double = in_double
         self.batch: int | None = None
 
-    def add(self, node: Node, call: Call) -> None:
+    def add(self, node: Node, call: StepCall) -> None:
         """Append a step."""
-        self.steps[call.step] = Step(node)
+        self.steps[call.step] = NodeStep(node)
         self.layer_names[f"steps.{call.step}"] = node.name
         self.plan.append(call)
 
@@ -128,7 +128,7 @@ class Network(nn.Module):
         logits: Tensor = values[self.output_name]
         return logits if logits.dtype == images.dtype else logits.to(images.dtype)
 
-    def run(self, call: Call, values: dict[str, Any], device: torch.device) -> None:
+    def run(self, call: StepCall, values: dict[str, Any], device: torch.device) -> None:
         """Run one step of the plan on the values by name, and add what it makes."""
         try:
             result = self.steps[call.step](device, *(self._operand(operand, values) for operand in call.operands))
@@ -138,14 +138,14 @@ class Network(nn.Module):
         made = result if isinstance(result, tuple) else (result,)
         values.update(zip(call.outputs, made, strict=False))
 
-    def kind(self, call: Call) -> str:
+    def kind(self, call: StepCall) -> str:
         """The operation of a step."""
         step = self.steps[call.step]
-        return step.node.op_type if isinstance(step, Step) else ""
+        return step.node.op_type if isinstance(step, NodeStep) else ""
 
     def rounding(self) -> tuple[str, ...]:
         """Names of the nodes whose gradient goes straight through a rounding."""
-        nodes = [step.node for step in self.steps.values() if isinstance(step, Step)]
+        nodes = [step.node for step in self.steps.values() if isinstance(step, NodeStep)]
         return tuple(node.name for node in nodes if node.op_type in ROUNDS)
 
     def _operand(self, operand: Any, values: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from ...errors import ModelError, UnsafeError
-from ...limits import Limits
+from ...settings.limits import Limits
 from ..archives import opened
 
 MAX_NODES = 200_000

@@ -6,7 +6,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 
-from ...limits import Limits
+from ...settings.limits import Limits
 from ..archives import Archive
 
 ALIGNMENT = 64

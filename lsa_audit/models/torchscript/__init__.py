@@ -20,7 +20,7 @@ from .classifier import Classifier
 from .compiler import Library, compile_all
 from .inspection import AGAIN_HINT, inspect, inspect_graphs
 from .objects import Scripted
-from .operations import Place
+from .operations import ExecutionState
 from .roles import nodes_of
 from .settling import reference, settled, trains_batch_norms, weight_types
 from .tree import module_types, rebuild, walk
@@ -106,7 +106,7 @@ def _program(request: ModelRequest) -> _Read:
     _check_forward(path.name, script)
     trained = _stop_training(script)
     types = weight_types(script, functions)
-    library = Library(module_types(script), Place(widens=any(kind != "float32" for kind in types)))
+    library = Library(module_types(script), ExecutionState(widens=any(kind != "float32" for kind in types)))
     compile_all(library, functions)
     return _Read(script, functions, library, digest, trained, types)
 

@@ -11,14 +11,14 @@ from ..outputs import plain, rows
 from ..static_batch import has_rules, in_groups
 from .objects import Scripted
 from .opening import Opening, open_batch
-from .operations import Place
-from .program import Program
+from .operations import ExecutionState
+from .program import ScriptProgram
 
 
 class Classifier(Scripted):
     """A Scripted module that tells its programs where they run."""
 
-    def __init__(self, programs: Mapping[str, Program], place: Place) -> None:
+    def __init__(self, programs: Mapping[str, ScriptProgram], place: ExecutionState) -> None:
         super().__init__(programs)
         self._place = place
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from .control import STEPS
 from .objects import hold
-from .operations import Place, function_of
-from .program import Block, Constant, Program, Registers, Step
+from .operations import ExecutionState, function_of
+from .program import Block, ProgramConstant, Registers, ScriptProgram, Step
 from .roles import constant_names
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -32,8 +32,8 @@ class Library:
     """
 
     modules: frozenset[str]
-    place: Place = field(default_factory=Place)
-    programs: dict[str, dict[str, Program]] = field(default_factory=lambda: defaultdict(dict))
+    place: ExecutionState = field(default_factory=ExecutionState)
+    programs: dict[str, dict[str, ScriptProgram]] = field(default_factory=lambda: defaultdict(dict))
     attributes: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     holder: nn.Module = field(default_factory=nn.Module)
 
@@ -69,15 +69,15 @@ class Compiler:
         self.names = names
         self.registers: list[Any] = []
         self.places: dict[int, int] = {}
-        self.constants: list[Constant] = []
+        self.constants: list[ProgramConstant] = []
 
-    def program(self, function: Any) -> Program:
+    def program(self, function: Any) -> ScriptProgram:
         """The program of a function or method."""
         block = self.block(function.graph)
         defaults = tuple(
             argument.default_value if argument.has_default_value() else None for argument in function.schema.arguments
         )
-        return Program(block, tuple(self.registers), tuple(self.constants), defaults)
+        return ScriptProgram(block, tuple(self.registers), tuple(self.constants), defaults)
 
     def register(self, value: torch._C.Value) -> int:
         """The register of a value, a new one for a value that is not known yet."""
@@ -118,7 +118,7 @@ class Compiler:
             self.registers[register] = value.item()
         else:
             name, learnable = self.names[node.output().unique()]
-            self.constants.append(Constant(register, name, value, learnable))
+            self.constants.append(ProgramConstant(register, name, value, learnable))
 
     def step(self, node: torch._C.Node) -> Step:
         """What a node does."""

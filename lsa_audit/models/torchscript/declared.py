@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 
 from ...errors import UnsafeError
-from ...limits import Limits
+from ...settings.limits import Limits
 from ..archives import DAMAGED_HINT, UNSAFE_HINT, Archive
 from ..declared import check_declared
 from ..pickles import PICKLE_BYTES, Contents, read_pickle

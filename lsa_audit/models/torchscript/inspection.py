@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...errors import ModelError, UnsafeError
-from ...limits import Limits
+from ...settings.limits import Limits
 from ..allowed import ATEN
 from ..archives import Archive
 from .control import STEPS

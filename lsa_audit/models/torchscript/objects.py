@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from .program import Program
+from .program import ScriptProgram
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Scripted(nn.Module):
     references to tensors.
     """
 
-    def __init__(self, programs: Mapping[str, Program]) -> None:
+    def __init__(self, programs: Mapping[str, ScriptProgram]) -> None:
         super().__init__()
         self._programs = programs
         self._containers: dict[str, Any] = {}
@@ -40,7 +40,7 @@ class Scripted(nn.Module):
 class Instance:
     """An object of a class that is no module."""
 
-    programs: Mapping[str, Program]
+    programs: Mapping[str, ScriptProgram]
     owner: nn.Module
     attributes: dict[str, Any] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ def replaced(value: Any, change: Callable[[Any], Any]) -> Any:
     return change(value)
 
 
-def hold(owner: nn.Module, program: Program) -> None:
+def hold(owner: nn.Module, program: ScriptProgram) -> None:
     """Give the owner the tensors of one of its programs: weights as parameters, everything else as buffers."""
     for constant in program.constants:
         path, _, name = constant.name.rpartition(".")

@@ -22,7 +22,7 @@ NUMBERS = (int, float, bool, torch.SymInt, torch.SymFloat)
 
 
 @dataclass
-class Place:
+class ExecutionState:
     """Where a network runs: a file that was written for one device names it in its graphs.
 
     Attributes:
@@ -40,7 +40,7 @@ class Place:
     loops: bool = False
 
 
-def function_of(node: torch._C.Node, place: Place) -> Function:
+def function_of(node: torch._C.Node, place: ExecutionState) -> Function:
     """The function that a node without blocks calls, on the values of its inputs in their order.
 
     Raises:
@@ -65,7 +65,7 @@ def function_of(node: torch._C.Node, place: Place) -> Function:
     return _torch_function(kind, schema, node, place)
 
 
-def _torch_function(kind: str, schema: str, node: torch._C.Node, place: Place) -> Function:
+def _torch_function(kind: str, schema: str, node: torch._C.Node, place: ExecutionState) -> Function:
     namespace, _, name = kind.partition("::")
     overload = schema.partition("(")[0].partition("::")[2].partition(".")[2] or "default"
     try:
@@ -91,7 +91,7 @@ class _Operation:
     tensors: tuple[int, ...]
     devices: tuple[int, ...]
     types: tuple[int, ...]
-    place: Place
+    place: ExecutionState
 
     def __call__(self, *values: Any) -> Any:
         if self.devices and any(values[index] is not None for index in self.devices):
@@ -130,7 +130,7 @@ def _widened(dtype: Any) -> Any:
     return FLOAT32 if is_type and SCALAR_TYPES[dtype] in WIDENED else dtype
 
 
-def as_tensor(value: Any, place: Place) -> Tensor:
+def as_tensor(value: Any, place: ExecutionState) -> Tensor:
     """The 0-dimensional tensor that a number stands for."""
     real = isinstance(value, float | torch.SymFloat)
     dtype = torch.bool if isinstance(value, bool) else torch.float32 if real else torch.int64
@@ -160,11 +160,11 @@ def _by_position(operation: Function, arguments: Sequence[torch.Argument], defau
     return lambda *values: operation(*values[:ordinary], **{name: values[index] for index, name in named})
 
 
-def _to_place(place: Place) -> Function:
+def _to_place(place: ExecutionState) -> Function:
     return lambda tensor: tensor.to(place.device)
 
 
-OVERRIDES: dict[str, Callable[[Place], Function]] = {
+OVERRIDES: dict[str, Callable[[ExecutionState], Function]] = {
     "_convolution": lambda _: convolution,
     "_convolution_mode": lambda _: plain_convolution,
     "_native_multi_head_attention": lambda _: attention,

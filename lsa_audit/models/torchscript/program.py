@@ -17,7 +17,7 @@ Step = Callable[[Registers], None]
 
 
 @dataclass(frozen=True)
-class Constant:
+class ProgramConstant:
     """A tensor that a graph holds.
 
     Attributes:
@@ -49,7 +49,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Program:
+class ScriptProgram:
     """A method or function, prepared once.
 
     Attributes:
@@ -60,7 +60,7 @@ class Program:
 
     block: Block
     registers: tuple[Any, ...]
-    constants: tuple[Constant, ...]
+    constants: tuple[ProgramConstant, ...]
     defaults: tuple[Any, ...]
 
     def run(self, owner: nn.Module, *arguments: Any) -> Any:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from onnx import helper
 
-from lsa_audit.limits import Limits
 from lsa_audit.models import ModelRequest, describe, fit
 from lsa_audit.models.onnx import load
 from lsa_audit.models.onnx.black_box import BlackBox
 from lsa_audit.models.onnx.reading import read
+from lsa_audit.settings.limits import Limits
 
 from .model_files import cnn, counting, ints, model, save, tensor
 

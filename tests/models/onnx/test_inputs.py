@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from lsa_audit.errors import UsageError
-from lsa_audit.limits import Limits
 from lsa_audit.models import ModelRequest
-from lsa_audit.models.onnx.inputs import Taken, take
-from lsa_audit.models.onnx.reading import Source, read
+from lsa_audit.models.onnx.inputs import TakenInput, take
+from lsa_audit.models.onnx.reading import OnnxFile, read
+from lsa_audit.settings.limits import Limits
 
 from .model_files import cnn, save
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Source:
+def source(tmp_path: Path) -> OnnxFile:
     return read(save(cnn(), tmp_path), Limits())
 
 
-def taken(source: Source, shape: tuple[int | None, ...], **asked: object) -> Taken:
+def taken(source: OnnxFile, shape: tuple[int | None, ...], **asked: object) -> TakenInput:
     return take(replace(source, input_shape=shape), ModelRequest("net.onnx", **asked))
 
 

@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from lsa_audit.errors import ModelError, UnsafeError, UsageError
-from lsa_audit.limits import Limits
 from lsa_audit.models import ModelRequest, fit
 from lsa_audit.models.onnx import load
 from lsa_audit.models.onnx.black_box import BlackBox
+from lsa_audit.settings.limits import Limits
 
 from .model_files import cnn, counting, linear, model, save, tensor
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from lsa_audit.graph.taps import per_image, run
 from lsa_audit.graph.walker import walk
-from lsa_audit.limits import Limits
 from lsa_audit.models import load
 from lsa_audit.models.onnx.inside import compare_inside
 from lsa_audit.models.onnx.opening import opened
 from lsa_audit.models.onnx.reading import read
 from lsa_audit.models.request import ModelRequest
+from lsa_audit.settings.limits import Limits
 
 from .building import floats, ints, model, node, runtime
 

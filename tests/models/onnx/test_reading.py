@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from lsa_audit.errors import ModelError, UnsafeError
-from lsa_audit.limits import Limits
 from lsa_audit.models.onnx import reading
 from lsa_audit.models.onnx.reading import read
+from lsa_audit.settings.limits import Limits
 
 from .model_files import cnn, linear, model, save, tensor, value
 

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lsa_audit.errors import ModelError
-from lsa_audit.limits import Limits
-from lsa_audit.models.onnx.reading import Source, read
-from lsa_audit.models.onnx.runtime import Program, compare
+from lsa_audit.models.onnx.reading import OnnxFile, read
+from lsa_audit.models.onnx.runtime import RuntimeProgram, compare
+from lsa_audit.settings.limits import Limits
 
 from .model_files import cnn, save
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
-def source_of(proto, folder: Path) -> Source:
+def source_of(proto, folder: Path) -> OnnxFile:
     return read(save(proto, folder), Limits())
 
 
@@ -47,7 +47,7 @@ def eager(proto) -> nn.Module:
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_program_gives_the_logits_and_further_values(tmp_path, exact):
     network = eager(cnn())
-    found = Program(source_of(cnn(), tmp_path), extra=("r", "logits"), exact=exact)(images(5))
+    found = RuntimeProgram(source_of(cnn(), tmp_path), extra=("r", "logits"), exact=exact)(images(5))
     assert list(found) == ["logits", "r"]
     with torch.no_grad():
         assert torch.allclose(found["logits"], network(images(5)), atol=1e-6)
@@ -57,26 +57,26 @@ def test_a_program_gives_the_logits_and_further_values(tmp_path, exact):
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("count", [1, 3, 4, 9])
 def test_a_fixed_batch_takes_any_number(tmp_path, batch, count):
-    found = Program(source_of(cnn(batch), tmp_path), extra=("r",))(images(count))
-    expected = Program(source_of(cnn(), tmp_path), extra=("r",))(images(count))
+    found = RuntimeProgram(source_of(cnn(batch), tmp_path), extra=("r",))(images(count))
+    expected = RuntimeProgram(source_of(cnn(), tmp_path), extra=("r",))(images(count))
     for name in ("logits", "r"):
         assert found[name].shape == expected[name].shape
         assert torch.allclose(found[name], expected[name], atol=1e-6)
 
 
 def test_half_precision_comes_back_as_float32(tmp_path):
-    found = Program(source_of(cnn(kind=TensorProto.FLOAT16), tmp_path), extra=("r",))(images(2))
+    found = RuntimeProgram(source_of(cnn(kind=TensorProto.FLOAT16), tmp_path), extra=("r",))(images(2))
     assert {value.dtype for value in found.values()} == {torch.float32}
 
 
 def test_what_onnxruntime_does_not_know_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"onnxruntime refuses net\.onnx: .*Frob"):
-        Program(source_of(cnn(bend="Frob"), tmp_path))
+        RuntimeProgram(source_of(cnn(bend="Frob"), tmp_path))
 
 
 def test_a_failing_run_is_one_line(tmp_path):
     with pytest.raises(RuntimeError) as raised:
-        Program(source_of(cnn(), tmp_path))(torch.rand(2, 1, 9, 9))
+        RuntimeProgram(source_of(cnn(), tmp_path))(torch.rand(2, 1, 9, 9))
     assert "\n" not in str(raised.value)
 
 
@@ -86,12 +86,12 @@ def test_without_onnxruntime_the_hint_says_what_to_install(tmp_path, monkeypatch
     with pytest.raises(
         ModelError, match=r"no onnxruntime is installed to run net\.onnx; pip install lsa-audit\[onnx\]"
     ):
-        Program(source)
+        RuntimeProgram(source)
 
 
 def test_files_that_no_message_holds_are_refused(tmp_path):
     with pytest.raises(ModelError, match="more than 2 GiB"):
-        Program(replace(source_of(cnn(), tmp_path), compact=False))
+        RuntimeProgram(replace(source_of(cnn(), tmp_path), compact=False))
 
 
 class Off(nn.Module):
@@ -122,7 +122,7 @@ class Off(nn.Module):
 )
 def test_how_far_a_conversion_may_be(tmp_path, share, rounds, dtype, close):
     kind = TensorProto.FLOAT16 if dtype == "float16" else TensorProto.FLOAT
-    program = Program(source_of(cnn(kind=kind), tmp_path), exact=True)
+    program = RuntimeProgram(source_of(cnn(kind=kind), tmp_path), exact=True)
     with torch.no_grad():
         network = Off(share, eager(cnn())(images(2)[:1]))
     compared = compare(network, program, images(2), rounds=rounds)
@@ -135,17 +135,17 @@ def test_how_far_a_conversion_may_be(tmp_path, share, rounds, dtype, close):
 
 @pytest.mark.parametrize("failing", [lambda batch: batch.view(-1, 7), lambda batch: batch[:0]])
 def test_a_conversion_that_fails_is_not_used(tmp_path, failing):
-    assert not compare(failing, Program(source_of(cnn(), tmp_path)), images(2), rounds=False).close
+    assert not compare(failing, RuntimeProgram(source_of(cnn(), tmp_path)), images(2), rounds=False).close
 
 
 def test_an_input_that_the_file_cannot_take_is_the_users(tmp_path):
     with pytest.raises(ModelError, match=r"does not run on an input of shape \(1, 9, 9\)") as raised:
-        compare(eager(cnn()), Program(source_of(cnn(), tmp_path)), torch.rand(2, 1, 9, 9), rounds=False)
+        compare(eager(cnn()), RuntimeProgram(source_of(cnn(), tmp_path)), torch.rand(2, 1, 9, 9), rounds=False)
     assert "--input-size" in raised.value.hint
 
 
 def test_where_only_the_runtime_fails_the_conversion_stays(tmp_path):
-    program = Program(source_of(cnn(), tmp_path))
+    program = RuntimeProgram(source_of(cnn(), tmp_path))
     compared = compare(lambda batch: batch.flatten(1)[:, :3], program, torch.rand(2, 1, 9, 9), rounds=False)
     assert (compared.reference, compared.parity, compared.close) == (None, None, True)
     assert compared.detail.startswith("not compared: onnxruntime: ")

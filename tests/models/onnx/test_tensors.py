@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lsa_audit.errors import ModelError, UnsafeError
-from lsa_audit.limits import Limits
 from lsa_audit.models.onnx.reading import read
+from lsa_audit.settings.limits import Limits
 
 from .model_files import cnn, ints, save, value, weight_bytes, with_external
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from lsa_audit.errors import AuditError, ModelError, UnsafeError
-from lsa_audit.limits import Limits
 from lsa_audit.models.request import ModelRequest
 from lsa_audit.models.torchscript import declared, inspection, load
+from lsa_audit.settings.limits import Limits
 
 from ...graph.networks import images_for, randomise
 from .networks import Residual, Shared, Values, save

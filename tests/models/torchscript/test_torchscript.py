@@ -16,18 +16,7 @@ from lsa_audit.models.request import ModelRequest
 from lsa_audit.models.torchscript import load
 
 from ...graph.networks import images_for, randomise
-from .networks import (
-    KINDS,
-    ORDINARY,
-    Branching,
-    Caching,
-    Pair,
-    Residual,
-    Shared,
-    Values,
-    loaded,
-    save,
-)
+from .networks import KINDS, ORDINARY, Branching, Caching, Pair, Residual, Shared, Values, loaded, save
 
 
 def close(found: Tensor, expected: Tensor) -> bool:

@@ -1,0 +1,1 @@
+"""Where the work runs: device and threads, processes, the clock, the doctor."""

@@ -1,0 +1,1 @@
+"""The pipeline of a scan, from what the user names to one record."""

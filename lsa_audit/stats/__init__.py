@@ -1,0 +1,1 @@
+"""The statistics behind every claim. NumPy and SciPy only."""
