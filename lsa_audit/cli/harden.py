@@ -22,7 +22,7 @@ from .options import DATA, RUN
 
 if TYPE_CHECKING:
     from ..hardening.harden import Hardened, HardenRequest
-    from ..hardening.training.trial import Trial
+    from ..hardening.training.trial import TimingTrial
     from ..settings.profile import Profile
     from .output import RunFolder
 
@@ -201,7 +201,7 @@ def _try(model: str, profile: Profile, wanted: HardenRequest, json: bool) -> int
     return int(ExitCode.OK)
 
 
-def _expected(trial: Trial, epochs: int) -> list[str]:
+def _expected(trial: TimingTrial, epochs: int) -> list[str]:
     from ..page.text import duration, quantity, scaled
 
     return [

@@ -9,7 +9,7 @@ from datetime import date
 
 from .. import __version__
 from ..errors import UsageError
-from ..records.gating import Check, Difference, Gating, Outcome
+from ..records.gating import Difference, GateCheck, Gating, Outcome
 from ..records.snapshot import Snapshot
 from ..settings.gates import Gate, Waiver
 from ..stats.decision import Decision
@@ -139,7 +139,7 @@ def _look(asked: LimitQuestion, run: Snapshot, both: ComparedRuns | None) -> Lim
 
 def _checks(
     asked: Sequence[LimitQuestion], run: Snapshot, both: ComparedRuns | None, question: Question
-) -> list[Check]:
+) -> list[GateCheck]:
     """The checks in the order of `asked`."""
     seen = [_look(entry, run, both) for entry in asked]
     tests = Counter(entry.gate.level for entry, found in zip(asked, seen, strict=True) if found.decision)
@@ -175,7 +175,7 @@ def _doubtful(run: Snapshot) -> bool:
 
 def _check(
     asked: LimitQuestion, seen: LimitResult, p_adjusted: float | None, question: Question, *, doubtful: bool
-) -> Check:
+) -> GateCheck:
     decision = seen.decision
     outcome = seen.outcome or _outcome(decision, p_adjusted)
     notes = [seen.note] if seen.note else []
@@ -184,7 +184,7 @@ def _check(
     needed = decision.needed if decision and outcome == "inconclusive" else None
     if needed is not None:
         notes.insert(0, f"about {quantity(needed, 'image')} would decide")
-    return Check(
+    return GateCheck(
         id=asked.id,
         gate=asked.key,
         kind=asked.kind,

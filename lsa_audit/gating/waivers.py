@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from ..records.gating import AppliedWaiver, Check
+from ..records.gating import AppliedWaiver, GateCheck
 from ..settings.gates import Waiver
 from .patterns import matches
 
 
 def apply(
-    checks: Sequence[Check], waivers: Sequence[Waiver], today: date
-) -> tuple[tuple[Check, ...], tuple[AppliedWaiver, ...]]:
+    checks: Sequence[GateCheck], waivers: Sequence[Waiver], today: date
+) -> tuple[tuple[GateCheck, ...], tuple[AppliedWaiver, ...]]:
     """The checks, those that a waiver covers with its reason, and what became of each waiver.
 
     A waiver covers checks that failed or are inconclusive, up to and with its last day. Where several do, the first one

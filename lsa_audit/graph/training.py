@@ -40,7 +40,7 @@ class ForwardResult(NamedTuple):
         return self.logits
 
 
-class Trainee:
+class TrainedGraph:
     """A model that is being trained, run through the graph that the audit looks at.
 
     Two forms share the weights: as in evaluation, and as in training, where batch norms take the statistics of the

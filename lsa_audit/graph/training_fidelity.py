@@ -20,7 +20,7 @@ from .batch_layout import probe_images
 from .fidelity import OWN
 from .hooked import describe_hooked
 from .structure import NETWORK, operation
-from .training import BatchNorm, Trainee, in_training
+from .training import BatchNorm, TrainedGraph, in_training
 
 IMAGES = 8
 VALUE_TOLERANCE = 1e-4
@@ -84,7 +84,7 @@ def choose_trainee(model: Model, graph: Graph, images: Tensor, batch_norm: Batch
         if not isinstance(graph.module, fx.GraphModule):
             why = next((entry.detail for entry in graph.info.skipped), "it cannot be exported")
             return TrainingGraph(replace(graph, idle=frozenset(idle)), (), why, idle)
-        trainee = Trainee(graph, module, batch_norm)
+        trainee = TrainedGraph(graph, module, batch_norm)
         found = _step(module, lambda: trainee.forward(images, training=trained is not None).answer)
         checks, reason = _compare(trained or evaluated, found, idle)
         if not reason:

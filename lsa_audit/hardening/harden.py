@@ -48,7 +48,7 @@ from .sets import apart, sides
 from .trainee import trainee_of
 from .training.loop import Setup, train
 from .training.state import copy_of, put
-from .training.trial import Trial, try_steps
+from .training.trial import TimingTrial, try_steps
 
 COMPARED_IMAGES = 100
 TRIAL_SCALE = 0.97
@@ -176,7 +176,7 @@ def harden(
 
 
 @forward_failures()
-def dry_run(subject: str, profile: Profile, wanted: HardenRequest, progress: Progress) -> Trial:
+def dry_run(subject: str, profile: Profile, wanted: HardenRequest, progress: Progress) -> TimingTrial:
     """Run two steps of the training, and tell the time and the memory that the whole will take; nothing is written.
 
     The most vulnerable layers are not looked for: the last learnable layer, which costs most, stands for them.

@@ -11,7 +11,7 @@ from ..device.ranks import Ranks
 from ..errors import UsageError
 from ..graph.base import Graph
 from ..graph.select import select
-from ..graph.training import Trainee
+from ..graph.training import TrainedGraph
 from ..models.base import Model
 from ..settings.recipe import Recipe
 from .training.atlr import auto_gammas
@@ -65,4 +65,4 @@ def weights(
     pieces = [batches.step(step)[0] for step in range(min(GAMMA_BATCHES, batches.steps_an_epoch))]
     found = [TrainingBatch(piece.images, piece.labels, piece.draw, recipe.epsilon, 0.0) for piece in pieces]
     with trainable(model, graph):
-        return dict(auto_gammas(Trainee(graph, model.module), examples, objective, found, chosen))
+        return dict(auto_gammas(TrainedGraph(graph, model.module), examples, objective, found, chosen))

@@ -24,7 +24,7 @@ EXIT_CODES: dict[Verdict, ExitCode] = {
 }
 
 
-class Check(Record):
+class GateCheck(Record):
     """One limit of one gate, held against one figure."""
 
     id: str = Field(description="gate, target and limit, e.g. `relative_error@layer4.0.conv1:max_rise`")
@@ -84,12 +84,12 @@ class Gating(Record):
     profile: str | None = Field(description="where the gates stand: a file or preset; None: in the record's settings")
     images: int = Field(description="of the run")
     images_paired: int | None = Field(description="that the baseline has too; None without one")
-    checks: tuple[Check, ...]
+    checks: tuple[GateCheck, ...]
     waivers: tuple[AppliedWaiver, ...] = ()
     differences: tuple[Difference, ...] = ()
 
     @property
-    def counted(self) -> tuple[Check, ...]:
+    def counted(self) -> tuple[GateCheck, ...]:
         """The checks that count for the verdict: at level error, and not waived."""
         return tuple(check for check in self.checks if check.level == "error" and check.waiver is None)
 

@@ -77,7 +77,7 @@ class Judge:
     """
 
     evaluation: Evaluation
-    bench: AttackRunner
+    runner: AttackRunner
 
     def labelled(self, source: LabelSource, progress: Progress) -> Judge:
         """The same; where the labels come from the model itself, with what it says now. Cost: a forward an image."""
@@ -102,7 +102,7 @@ class Judge:
         stands = np.zeros(len(right), dtype=np.bool_)
         progress.stage(perturbation.id, len(right))
         for part, batch in replace(self.evaluation, right=right).batches():
-            (judged,) = judge(self.bench, batch, run)
+            (judged,) = judge(self.runner, batch, run)
             stands[part] = judged.outcome.right.cpu().numpy()
             progress.advance(part.stop - part.start)
         stands &= right.numpy()

@@ -31,7 +31,7 @@ from ..records import AuditRecord, LabelInfo, Perturbation, Skipped
 from ..records.repair import Change, Outcome, Repair, Strengths
 from ..runs.reading import DAMAGED_HINT, stored
 from ..scanning.loading import WALK_IMAGES, load, model_request
-from ..scanning.stages import Evaluation, make_bench, on_device
+from ..scanning.stages import Evaluation, make_runner, on_device
 from ..settings.profile import Profile
 from .attacks import Judge, planned
 from .choice import best, try_all
@@ -182,7 +182,7 @@ def _judge(
     evaluation = Evaluation(model, dataset, dataset.labels, place.device, batch_size, unknown)
     # A compiled model might keep the weights of before an edit; short floats may not be there on this device.
     attacking = profile.model_copy(update={"seed": seed, "compile": False, "precision": "float32"})
-    return Judge(evaluation, make_bench(evaluation, graph, attacks, attacking, place))
+    return Judge(evaluation, make_runner(evaluation, graph, attacks, attacking, place))
 
 
 def _folds(

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..page import text
 from ..page.view import Tone
-from ..records.gating import AppliedWaiver, Check, Difference, Gating
+from ..records.gating import AppliedWaiver, Difference, GateCheck, Gating
 from .sections.gates import SAID, TITLES, advice, rank
 from .terminal import INDENT, STYLES, WIDTH
 
@@ -75,7 +75,7 @@ def _part(title: str, entries: Iterable[Entry]) -> Iterator[RenderableType]:
     yield Padding(grid, (0, 0, 0, INDENT), expand=False)
 
 
-def _check(check: Check) -> Entry:
+def _check(check: GateCheck) -> Entry:
     said = text.sentence(check.sentence)
     level = "" if check.level == "error" else f" ({check.level})"
     if check.waiver is not None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..page import text
 from ..records import AuditRecord, Level
-from ..records.gating import Check, Gating
+from ..records.gating import GateCheck, Gating
 from . import places, selection
 from .judged import finding_level, useless_waivers
 from .places import Location
@@ -69,7 +69,7 @@ def _checks(gating: Gating | None) -> Iterator[Annotation]:
         yield Annotation("warning", "waiver", said, places.of_profile(gating))
 
 
-def _check(check: Check, place: Location | None) -> Annotation:
+def _check(check: GateCheck, place: Location | None) -> Annotation:
     title, said = f"{text.name(check.id)} {check.outcome}", text.sentence(check.sentence)
     if check.waiver is not None:
         message = f"{said.rstrip('.')}. Waived: {text.sentence(check.waiver)}"

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from ..page import text
 from ..records import AuditRecord
-from ..records.gating import Check, Gating
+from ..records.gating import GateCheck, Gating
 from . import selection
 from .sections import findings
 from .shown import Shown
@@ -54,7 +54,7 @@ def _gates(gating: Gating) -> Iterator[Case]:
         yield _check(check)
 
 
-def _check(check: Check) -> Case:
+def _check(check: GateCheck) -> Case:
     group, name, said = f"gate.{text.name(check.kind)}", text.name(check.id), text.sentence(check.sentence)
     if check.outcome == "passed":
         return Case(group, name, said)

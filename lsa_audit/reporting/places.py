@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PureWindowsPath
 
 from ..records import AuditRecord
-from ..records.gating import Check, Gating
+from ..records.gating import GateCheck, Gating
 
 # Of files that are given as the model without anything else that tells a file from a name.
 WEIGHTS = {".bin", ".ckpt", ".onnx", ".pkl", ".pt", ".pt2", ".pth", ".safetensors", ".th"}
@@ -20,7 +20,7 @@ class Location:
     line: int | None = None
 
 
-def of_gate(gating: Gating, check: Check) -> Location | None:
+def of_gate(gating: Gating, check: GateCheck) -> Location | None:
     """The line of the gate in the profile; None where the profile is no file."""
     if gating.profile is None or check.line is None or check.line < 1:
         return None

@@ -85,14 +85,14 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def verdicts(bench: AttackRunner, batch: Batch, run: Run) -> list[Judged]:
+def verdicts(runner: AttackRunner, batch: Batch, run: Run) -> list[Judged]:
     """The verdicts of every perturbation of the run, in its order. `batch.right` must be known."""
     if run.mode == "nearest":
-        return _nearest(bench, batch, run)
+        return _nearest(runner, batch, run)
     if run.mode == "bisect":
-        return _bisect(bench, batch, run)
+        return _bisect(runner, batch, run)
     (perturbation,) = run.perturbations
-    outcome = bench.judge(batch, perturbation, _budget(perturbation, spend_all=run.measured))
+    outcome = runner.judge(batch, perturbation, _budget(perturbation, spend_all=run.measured))
     return [Judged(perturbation, outcome, _right(batch) | run.measured)]
 
 
@@ -113,11 +113,11 @@ def _right(batch: Batch) -> Tensor:
     return batch.right
 
 
-def _nearest(bench: AttackRunner, batch: Batch, run: Run) -> list[Judged]:
+def _nearest(runner: AttackRunner, batch: Batch, run: Run) -> list[Judged]:
     """One search for the nearest wrong answer anywhere; an image falls at every epsilon that reaches it."""
     first = run.perturbations[0]
     budget = replace(_budget(first), epsilon=widest(first.norm, batch.images), nearest=True)
-    found = bench.judge(batch, first, budget)
+    found = runner.judge(batch, first, budget)
     judged = []
     for perturbation in run.perturbations:
         fallen = reaches(perturbation.epsilon, found.distance)
@@ -131,7 +131,7 @@ def _nearest(bench: AttackRunner, batch: Batch, run: Run) -> list[Judged]:
     return judged
 
 
-def _bisect(bench: AttackRunner, batch: Batch, run: Run) -> list[Judged]:
+def _bisect(runner: AttackRunner, batch: Batch, run: Run) -> list[Judged]:
     """Each image meets the middle of the epsilons that are still open for it: the balls lie inside each other.
 
     Cost: of k epsilons an image meets about log2(k + 1).
@@ -150,7 +150,7 @@ def _bisect(bench: AttackRunner, batch: Batch, run: Run) -> list[Judged]:
         # The largest group first: one call for all images that wait for the same epsilon.
         place = int(middle[rows].mode().values)
         rows = rows[middle[rows] == place]
-        outcome = bench.judge(batch.of(rows), run.perturbations[place], _budget(run.perturbations[place]))
+        outcome = runner.judge(batch.of(rows), run.perturbations[place], _budget(run.perturbations[place]))
         outcomes[place] = _written(outcomes[place], outcome, rows)
         attacked[place][rows] = True
         stands = outcome.right

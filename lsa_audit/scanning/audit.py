@@ -44,7 +44,7 @@ from .gallery import ChosenImages, gallery
 from .loading import WALK_IMAGES, Images, Subject, in_training, load, load_without_data, say_outputs
 from .measuring import ProbeInputs, attack_to_study, attacks_to_study, measure_parts, needs_images, neuron_layers
 from .plan import measurable, perturbations, runs, without_gradients
-from .stages import Evaluation, attack_and_measure, make_bench, on_device, predict
+from .stages import Evaluation, attack_and_measure, make_runner, on_device, predict
 from .verdicts import Verdicts, sweeps
 
 Evidence = dict[str, NDArray[Any]]
@@ -167,20 +167,20 @@ def audit(subject: Subject, profile: Profile, *, images: Images | None = None, p
             # A layer that is not there must not wait for the attacks.
             neuron_layers(graph, profile.neurons, None)
             probe = SustainabilityProbe(graph, layers, [entry.id for entry in measured], profile.measure, len(dataset))
-            bench = make_bench(evaluation, graph, planned, profile, place)
+            runner = make_runner(evaluation, graph, planned, profile, place)
             # The probe has the whole budget's images of what it measures anyway; the gallery takes one attack's.
             kept = candidates if needs_images(profile) else candidates[-1:] if measured and profile.gallery else ()
             keep = tuple(entry.id for entry in kept)
             planned_runs = runs(planned, {*(entry.id for entry in measured), *keep})
             verdicts, finals = attack_and_measure(
-                evaluation, planned_runs, probe, bench, progress, keep=keep, keep_images=profile.save_adversarials
+                evaluation, planned_runs, probe, runner, progress, keep=keep, keep_images=profile.save_adversarials
             )
             sustainability = probe.results(profile.eta, profile.seed)
 
             clock.enter("measure_parts")
             studied = attack_to_study(candidates, verdicts, clean)
-            study = ProbeInputs(evaluation, graph, layers, profile, progress, studied, finals, sustainability)
-            parts = measure_parts(study, bench)
+            inputs = ProbeInputs(evaluation, graph, layers, profile, progress, studied, finals, sustainability)
+            parts = measure_parts(inputs, runner)
 
             shown = attack_to_study(kept, verdicts, clean)
             flipped = ChosenImages()

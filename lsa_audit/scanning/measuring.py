@@ -124,31 +124,31 @@ def _patches(profile: Profile) -> bool:
     return "patching" in profile.probes and profile.layers != "none"
 
 
-def measure_parts(study: ProbeInputs, bench: AttackRunner) -> Parts:
+def measure_parts(inputs: ProbeInputs, runner: AttackRunner) -> Parts:
     """Drop neurons, put activations back, filter weights: what the profile asks for.
 
     Args:
         bench: runs the attack again on filtered models.
     """
-    if study.graph.info.walker == "runtime":
+    if inputs.graph.info.walker == "runtime":
         detail = "the model runs inside its own runtime, where activations and weights cannot be changed"
         # Of the neurons the walk has told.
-        profile = study.profile.model_copy(update={"neurons": "none"})
+        profile = inputs.profile.model_copy(update={"neurons": "none"})
         return Parts(skipped=tuple(_not_measured(profile, "runtime-only", detail)))
-    if study.graph.info.batch_independent is False:
+    if inputs.graph.info.batch_independent is False:
         detail = "an image's logits depend on its batch mates, so there is no figure of the image alone"
-        return Parts(skipped=tuple(_not_measured(study.profile, "batch-coupled", detail)))
-    layers, skipped = neuron_layers(study.graph, study.profile.neurons, study.moved)
-    if study.perturbation is None:
+        return Parts(skipped=tuple(_not_measured(inputs.profile, "batch-coupled", detail)))
+    layers, skipped = neuron_layers(inputs.graph, inputs.profile.neurons, inputs.moved)
+    if inputs.perturbation is None:
         detail = "no attack with a budget was run that would give the images"
-        return Parts(skipped=(*skipped, *_not_measured(study.profile, "no-attack-images", detail)))
-    tables, screening = drop_neurons(study, layers, study.perturbation.id)
+        return Parts(skipped=(*skipped, *_not_measured(inputs.profile, "no-attack-images", detail)))
+    tables, screening = drop_neurons(inputs, layers, inputs.perturbation.id)
     patching = filters = None
-    if _patches(study.profile):
-        patching, more = patch_activations(study, tables, study.perturbation.id)
+    if _patches(inputs.profile):
+        patching, more = patch_activations(inputs, tables, inputs.perturbation.id)
         skipped += more
-    if "filters" in study.profile.probes:
-        filters, more = filter_weights(study, study.perturbation, bench)
+    if "filters" in inputs.profile.probes:
+        filters, more = filter_weights(inputs, inputs.perturbation, runner)
         skipped += more
     return Parts(tables, screening, patching, filters, skipped)
 
@@ -201,14 +201,14 @@ def _with_neurons(layers: Sequence[Layer]) -> tuple[tuple[Layer, ...], tuple[Ski
 
 
 def drop_neurons(
-    study: ProbeInputs, layers: Sequence[Layer], perturbation: str
+    inputs: ProbeInputs, layers: Sequence[Layer], perturbation: str
 ) -> tuple[tuple[NeuronTable, ...], Screening | None]:
     """Survey the neurons of all layers, then drop them within the budget of the profile."""
     if not layers:
         return (), None
-    profile, progress = study.profile, study.progress
-    survey = _surveyed(study, layers)
-    dropouts = [LayerDropout(study.graph, layer, survey.samples) for layer in layers]
+    profile, progress = inputs.profile, inputs.progress
+    survey = _surveyed(inputs, layers)
+    dropouts = [LayerDropout(inputs.graph, layer, survey.samples) for layer in layers]
     planned = plan(dropouts, profile.budget, survey.samples)
     progress.stage("nodal dropout", sum(planned.allowances))
     tables, tally = [], Tally(profile.budget, survey.samples)
@@ -216,7 +216,7 @@ def drop_neurons(
         some = [dropouts[place] for place in group]
         for place in group:
             dropouts[place].prepare(survey, planned.allowances[place], profile.seed)
-        passes = drop_all(some, study.batches, planned.passes, progress.advance)
+        passes = drop_all(some, inputs.batches, planned.passes, progress.advance)
         tally.add_passes(passes, pass_cost(some, survey.samples))
         for place, dropout in zip(group, some, strict=True):
             table = neuron_table(layers[place], dropout, survey, perturbation, profile.drop_value, profile.seed)
@@ -226,53 +226,53 @@ def drop_neurons(
     return tuple(tables), tally.screening(profile.seed)
 
 
-def _surveyed(study: ProbeInputs, layers: Sequence[Layer]) -> Survey:
-    samples = len(study.evaluation.dataset)
-    survey = Survey(study.graph, layers, study.profile.drop_value, samples)
-    if study.profile.drop_value == "mean":
-        study.progress.stage("reference means", samples)
-        for attacked in study.batches():
+def _surveyed(inputs: ProbeInputs, layers: Sequence[Layer]) -> Survey:
+    samples = len(inputs.evaluation.dataset)
+    survey = Survey(inputs.graph, layers, inputs.profile.drop_value, samples)
+    if inputs.profile.drop_value == "mean":
+        inputs.progress.stage("reference means", samples)
+        for attacked in inputs.batches():
             survey.reference(attacked.images)
-            study.progress.advance(len(attacked.images))
-    study.progress.stage("survey of neurons", samples)
-    for attacked in study.batches():
+            inputs.progress.advance(len(attacked.images))
+    inputs.progress.stage("survey of neurons", samples)
+    for attacked in inputs.batches():
         survey.observe(attacked)
-        study.progress.advance(len(attacked.images))
+        inputs.progress.advance(len(attacked.images))
     return survey
 
 
 def patch_activations(
-    study: ProbeInputs, tables: Sequence[NeuronTable], perturbation: str
+    inputs: ProbeInputs, tables: Sequence[NeuronTable], perturbation: str
 ) -> tuple[Patching | None, tuple[Skipped, ...]]:
     """Put clean activations back into the forwards of the attacked images, layer by layer and group by group."""
-    groups = {table.layer: groups_of(table, study.profile.seed) for table in tables}
-    probe = PatchingProbe(study.graph, study.layers, groups, perturbation)
-    study.progress.stage(NAMES["patching"], len(study.evaluation.dataset))
-    for attacked in study.batches():
+    groups = {table.layer: groups_of(table, inputs.profile.seed) for table in tables}
+    probe = PatchingProbe(inputs.graph, inputs.layers, groups, perturbation)
+    inputs.progress.stage(NAMES["patching"], len(inputs.evaluation.dataset))
+    for attacked in inputs.batches():
         probe.observe(attacked.images, attacked.adversarial, attacked.labels)
-        study.progress.advance(len(attacked.images))
-    relative = study.moved is not None and study.moved.measure in RELATIVE
-    moved = {entry.layer: entry.mean for entry in study.moved.layers} if study.moved and relative else {}
-    found = probe.result(moved, study.profile.seed)
-    if found is not None or not study.layers:
+        inputs.progress.advance(len(attacked.images))
+    relative = inputs.moved is not None and inputs.moved.measure in RELATIVE
+    moved = {entry.layer: entry.mean for entry in inputs.moved.layers} if inputs.moved and relative else {}
+    found = probe.result(moved, inputs.profile.seed)
+    if found is not None or not inputs.layers:
         return found, ()
     detail = f"no image is right when clean and wrong under {perturbation}"
     return None, (Skipped(what=NAMES["patching"], reason="nothing-lost", detail=detail),)
 
 
 def filter_weights(
-    study: ProbeInputs, perturbation: Perturbation, bench: AttackRunner
+    inputs: ProbeInputs, perturbation: Perturbation, runner: AttackRunner
 ) -> tuple[Filters | None, tuple[Skipped, ...]]:
     """Synaptic filters, with FGSM in the study's ball run anew on every filtered model."""
-    evaluation, graph = study.evaluation, study.graph
-    fgsm = _fgsm(study.profile, perturbation)
-    count = min(study.profile.filter_samples, len(evaluation.dataset))
-    study.progress.stage(NAMES["filters"], count * models_measured(graph, study.layers))
+    evaluation, graph = inputs.evaluation, inputs.graph
+    fgsm = _fgsm(inputs.profile, perturbation)
+    count = min(inputs.profile.filter_samples, len(evaluation.dataset))
+    inputs.progress.stage(NAMES["filters"], count * models_measured(graph, inputs.layers))
 
     def attack(images: Tensor, labels: Tensor, image_ids: tuple[str, ...]) -> Tensor:
         everything = torch.ones(len(images), dtype=torch.bool, device=images.device)
         batch = Batch(images, labels, image_ids, everything)
-        (judged,) = judge_run(bench, batch, Run((fgsm,), "each"))
+        (judged,) = judge_run(runner, batch, Run((fgsm,), "each"))
         return judged.outcome.final
 
     def batches() -> Iterator[tuple[Tensor, Tensor, tuple[str, ...]]]:
@@ -282,10 +282,10 @@ def filter_weights(
             yield images, evaluation.labels[part].to(evaluation.device), evaluation.dataset.image_ids[part]
 
     found, skipped = measure_filters(
-        graph, evaluation.model.module, study.layers, batches, attack, fgsm.id, study.progress.advance
+        graph, evaluation.model.module, inputs.layers, batches, attack, fgsm.id, inputs.progress.advance
     )
     if found is None and not skipped:
-        detail = f"no layer with weights is among those asked for (layers: {study.profile.layers})"
+        detail = f"no layer with weights is among those asked for (layers: {inputs.profile.layers})"
         skipped = (Skipped(what=NAMES["filters"], reason="no-learnable-layer", detail=detail),)
     return found, skipped
 

@@ -87,7 +87,7 @@ def attack_and_measure(
     evaluation: Evaluation,
     planned: Sequence[Run],
     probe: SustainabilityProbe,
-    bench: AttackRunner,
+    runner: AttackRunner,
     progress: Progress,
     *,
     keep: Sequence[str] = (),
@@ -113,7 +113,7 @@ def attack_and_measure(
         size = part.stop - part.start
         finals: dict[str, Tensor] = {}
         for run in planned:
-            for judged in judge_run(bench, batch, run):
+            for judged in judge_run(runner, batch, run):
                 verdicts[judged.perturbation.id].store(part, judged, batch.images, keep_images=keep_images)
                 if run.measured:
                     finals[judged.perturbation.id] = judged.outcome.final
@@ -125,7 +125,7 @@ def attack_and_measure(
     return verdicts, {name: torch.cat(images) for name, images in kept.items()}
 
 
-def make_bench(
+def make_runner(
     evaluation: Evaluation, graph: Graph, planned: Sequence[Perturbation], profile: Profile, place: Runtime
 ) -> AttackRunner:
     """How attacks query the model.

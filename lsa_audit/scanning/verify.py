@@ -148,7 +148,7 @@ def _plan(record: AuditRecord, model: Model, profile: Profile) -> Iterator[Verdi
 def _clean(
     evaluation: Evaluation, record: AuditRecord, evidence: Evidence, progress: Progress
 ) -> tuple[Evaluation, Checked]:
-    """The scene with the stored labels and verdicts on the clean images, and whether these hold."""
+    """The evaluation with the stored labels and verdicts on the clean images, and whether these hold."""
     size, ids = len(evaluation.dataset), evaluation.dataset.image_ids
     predictions = torch.from_numpy(stored(evidence, "clean_predictions", "i", (size,)).astype(np.int64))
     labels = torch.from_numpy(stored(evidence, "labels", "i", (size,)).astype(np.int64))

@@ -25,7 +25,7 @@ from lsa_audit.errors import OutputError
 from lsa_audit.hardening.checks import Checks
 from lsa_audit.hardening.harden import Hardened
 from lsa_audit.hardening.training.loop import CHECKPOINT_NAME as CHECKPOINT
-from lsa_audit.hardening.training.trial import Trial
+from lsa_audit.hardening.training.trial import TimingTrial
 from lsa_audit.records import Finding
 from lsa_audit.reporting import FORMATS
 from lsa_audit.reporting.hardening import to_json
@@ -667,7 +667,7 @@ def test_a_dry_run_tells_time_and_memory_and_writes_nothing(here, capsys):
 
 
 def test_a_dry_run_as_json(here, capsys, monkeypatch):
-    monkeypatch.setattr("lsa_audit.hardening.harden.dry_run", lambda *_: Trial(2, 0.5, 1.0, 10.0, 1000))
+    monkeypatch.setattr("lsa_audit.hardening.harden.dry_run", lambda *_: TimingTrial(2, 0.5, 1.0, 10.0, 1000))
     assert harden("--dry-run", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
         "steps_an_epoch": 2,

@@ -14,7 +14,7 @@ from lsa_audit.cli import rendering
 from lsa_audit.cli.rendering import Output, parse
 from lsa_audit.errors import OutputError, UsageError
 from lsa_audit.records import AuditRecord
-from lsa_audit.records.gating import Check, Gating
+from lsa_audit.records.gating import GateCheck, Gating
 from lsa_audit.reporting import FORMATS, RUN_FILES, github, markdown, sarif
 from lsa_audit.reporting.json import read
 from lsa_audit.reporting.shown import Shown
@@ -38,7 +38,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def judged() -> Gating:
-    failed = Check(
+    failed = GateCheck(
         id="clean_accuracy:min",
         gate="clean_accuracy",
         kind="clean_accuracy",

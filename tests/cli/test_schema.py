@@ -16,7 +16,7 @@ from lsa_audit.__main__ import main
 from lsa_audit.cli.schema import schema
 from lsa_audit.cli.topics import SCHEMAS
 from lsa_audit.records import SCHEMA_VERSION
-from lsa_audit.records.gating import Check, Gating
+from lsa_audit.records.gating import GateCheck, Gating
 from lsa_audit.records.upgrading import upgraded
 from lsa_audit.reporting.json import read
 from lsa_audit.settings.profile import presets
@@ -83,7 +83,7 @@ def test_other_committed_files_fit_their_schema():
 
 
 def test_what_gates_say_fits_its_schema():
-    check = Check(
+    check = GateCheck(
         id="skipped:max",
         gate="skipped",
         kind="skipped",

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from lsa_audit.gating.snapshot import flags, pack
 from lsa_audit.gating.verdict import Question, judge
 from lsa_audit.records import AuditRecord, Finding, LabelInfo, Perturbation, Skipped
-from lsa_audit.records.gating import Check, Gating
+from lsa_audit.records.gating import GateCheck, Gating
 from lsa_audit.records.snapshot import JudgedImages, LayerState, MeasuredLayers, NeuronCount, Snapshot
 from lsa_audit.settings.gates import Gate, Waiver
 from lsa_audit.settings.profile import build as build_profile
@@ -139,7 +139,7 @@ def ask(
     return judge(run or snap(), baseline, question)
 
 
-def only(gating: Gating) -> Check:
+def only(gating: Gating) -> GateCheck:
     (check,) = gating.checks
     return check
 

@@ -10,7 +10,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from lsa_audit.graph import training as trainees
-from lsa_audit.graph.training import Trainee
+from lsa_audit.graph.training import TrainedGraph
 from lsa_audit.graph.walker import walk
 
 from .networks import DataDependent, Residual, SequenceFirst, Transformer, Windows, images_for, model_of, randomise
@@ -44,7 +44,7 @@ def made(network, batch_norm="train"):
     model = model_of(randomise(network()).eval())
     images = images_for(network, 3)
     graph = walk(model, images)
-    return Trainee(graph, model.module, batch_norm), copy.deepcopy(model.module)
+    return TrainedGraph(graph, model.module, batch_norm), copy.deepcopy(model.module)
 
 
 def in_training(module, images, frozen=False):

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from lsa_audit.graph.taps import run
-from lsa_audit.graph.training import Trainee
+from lsa_audit.graph.training import TrainedGraph
 from lsa_audit.graph.training_fidelity import choose_trainee, without_momentum
 from lsa_audit.graph.walker import walk
 
@@ -133,7 +133,7 @@ def test_a_forward_for_training_that_returns_something_else_leaves_the_graph_and
 def test_a_step_is_that_of_plain_torch(kind):
     model, images, found = chosen(kind)
     plain = copy.deepcopy(model.module).train()
-    trainee = Trainee(found.graph, model.module)
+    trainee = TrainedGraph(found.graph, model.module)
     model.module.requires_grad_(True)
     for module, forward in ((plain, plain), (model.module, lambda batch: trainee.forward(batch, training=True).answer)):
         torch.manual_seed(3)
@@ -158,7 +158,7 @@ def test_a_value_that_is_wanted_is_not_changed_by_a_module_in_place():
 
     model, images, found = chosen(InPlace)
     assert found.own
-    seen = Trainee(found.graph, model.module).forward(images, layers=("bn",)).values["bn"]
+    seen = TrainedGraph(found.graph, model.module).forward(images, layers=("bn",)).values["bn"]
     values: list[Tensor] = []
     with torch.no_grad():
         run(found.graph, images, {"bn": lambda value: values.append(value.clone())})

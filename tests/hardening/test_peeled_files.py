@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from lsa_audit import models
-from lsa_audit.graph.training import Trainee
+from lsa_audit.graph.training import TrainedGraph
 from lsa_audit.graph.walker import walk
 from lsa_audit.models.fitting import fit
 from lsa_audit.models.request import ModelRequest
@@ -129,7 +129,7 @@ def test_the_written_file_keeps_its_last_activation(end, make, run, tmp_path: Pa
     request = make(tmp_path, end())
     model = fit(models.load(request), IMAGES, 3)
     original = network(end())
-    trainee = Trainee(walk(model, IMAGES[:3]), model.module)
+    trainee = TrainedGraph(walk(model, IMAGES[:3]), model.module)
     optimiser = torch.optim.SGD(trainee.parameters, lr=0.5)
     for _ in range(3):
         optimiser.zero_grad()

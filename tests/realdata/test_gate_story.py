@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lsa_audit.__main__ import main
-from lsa_audit.records.gating import Check
+from lsa_audit.records.gating import GateCheck
 from lsa_audit.runs.reading import read_gating
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
@@ -55,7 +55,7 @@ def scan(weights: Path, data: Path, *options: str, images: str = "0:1000", epsil
     return main(["scan", MODEL, *what, *ATTACKS, *REST, *options])
 
 
-def checks(run: Path) -> dict[str, Check]:
+def checks(run: Path) -> dict[str, GateCheck]:
     gating = read_gating(run)
     assert gating is not None
     return {check.id: check for check in gating.checks}

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from lsa_audit.records import AuditRecord
-from lsa_audit.records.gating import AppliedWaiver, Check, Difference, Gating
+from lsa_audit.records.gating import AppliedWaiver, Difference, GateCheck, Gating
 from lsa_audit.reporting.shown import Shown
 
 
-def check(key: str = "clean_accuracy", limit: str = "max_drop", **changes: Any) -> Check:
+def check(key: str = "clean_accuracy", limit: str = "max_drop", **changes: Any) -> GateCheck:
     """One that passed, with the given fields in place of its own."""
     kind, _, target = key.partition("@")
     usual = {
@@ -30,7 +30,7 @@ def check(key: str = "clean_accuracy", limit: str = "max_drop", **changes: Any) 
         "images": 200,
         "line": 3,
     }
-    return Check(**{**usual, **changes})
+    return GateCheck(**{**usual, **changes})
 
 
 FAILED = check(
@@ -54,7 +54,7 @@ WARNED = check("fragile_neurons@conv1", "max_rise", level="warn", outcome="faile
 WAIVED = check("skipped", "max", outcome="failed", sentence="2 things were not measured", waiver="known; see the notes")
 
 
-def gating(*checks: Check, **changes: Any) -> Gating:
+def gating(*checks: GateCheck, **changes: Any) -> Gating:
     """What gates said with a baseline; without checks given, two that passed."""
     usual = {
         "tool_version": "0.1.0",

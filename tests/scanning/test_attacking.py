@@ -57,9 +57,9 @@ def bench_of(module: nn.Module) -> AttackRunner:
 
 
 def test_a_sweep_gives_the_verdicts_of_separate_runs_with_fewer_images(case):
-    batch, bench = batch_of(case, wrong=(2, 9)), bench_of(case.module)
-    swept = verdicts(bench, batch, Run(entries("pgd"), "bisect"))
-    single = [verdicts(bench, batch, Run((entry,), "each"))[0] for entry in entries("pgd")]
+    batch, runner = batch_of(case, wrong=(2, 9)), bench_of(case.module)
+    swept = verdicts(runner, batch, Run(entries("pgd"), "bisect"))
+    single = [verdicts(runner, batch, Run((entry,), "each"))[0] for entry in entries("pgd")]
     for found, expected in zip(swept, single, strict=True):
         assert torch.equal(found.outcome.right, expected.outcome.right)
         # Every stored image really is what its verdict says.
@@ -75,8 +75,8 @@ def test_a_sweep_gives_the_verdicts_of_separate_runs_with_fewer_images(case):
 
 
 def test_one_search_for_the_nearest_answers_every_epsilon(case):
-    batch, bench = batch_of(case, wrong=(4,)), bench_of(case.module)
-    judged = verdicts(bench, batch, Run(entries("fab-t", minimal=True), "nearest"))
+    batch, runner = batch_of(case, wrong=(4,)), bench_of(case.module)
+    judged = verdicts(runner, batch, Run(entries("fab-t", minimal=True), "nearest"))
     optimum = case.optimum("linf")
     optimum[4] = 0.0
     for found in judged:
@@ -87,10 +87,10 @@ def test_one_search_for_the_nearest_answers_every_epsilon(case):
 
 
 def test_a_measured_run_spends_the_whole_budget_on_every_image(case):
-    batch, bench = batch_of(case, wrong=(4,)), bench_of(case.module)
+    batch, runner = batch_of(case, wrong=(4,)), bench_of(case.module)
     entry = perturbation("pgd", 0.05)
-    (measured,) = verdicts(bench, batch, Run((entry,), "each", measured=True))
-    (plain,) = verdicts(bench, batch, Run((entry,), "each"))
+    (measured,) = verdicts(runner, batch, Run((entry,), "each", measured=True))
+    (plain,) = verdicts(runner, batch, Run((entry,), "each"))
     assert measured.outcome.backwards == 20 * 24
     assert plain.outcome.backwards < 20 * 23
     assert torch.equal(measured.outcome.right, plain.outcome.right)

@@ -118,9 +118,9 @@ def test_mvl_takes_the_list_of_the_attack_that_is_studied():
     assert 0 < len(moved.mvl) < len(LEARNABLE)
     assert {entry.layer for entry in record.neurons} == set(moved.mvl)
     for result, expected in zip(record.attacks, record.sustainability, strict=True):
-        study = ProbeInputs(None, None, (), None, Silent(), result.perturbation, {}, record.sustainability)
-        assert study.moved is expected
-        assert replace(study, perturbation=None).moved is None
+        inputs = ProbeInputs(None, None, (), None, Silent(), result.perturbation, {}, record.sustainability)
+        assert inputs.moved is expected
+        assert replace(inputs, perturbation=None).moved is None
 
 
 @pytest.mark.slow_for("epsilon 0", "none lost")

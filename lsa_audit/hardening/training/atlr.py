@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import UsageError
 from ...graph.taps import Visitor
-from ...graph.training import Trainee
+from ...graph.training import TrainedGraph
 from .base import EMPTY, Examples, Objective, TrainingBatch
 
 TINY = 1e-12
@@ -41,7 +41,7 @@ class Atlr:
         self._gammas = {name: gamma for name, gamma in gammas.items() if gamma > 0}
         self.layers: tuple[str, ...] = tuple(self._gammas)
 
-    def injections(self, trainee: Trainee, perturbed: Tensor, batch: TrainingBatch) -> Mapping[str, Visitor]:  # noqa: ARG002
+    def injections(self, trainee: TrainedGraph, perturbed: Tensor, batch: TrainingBatch) -> Mapping[str, Visitor]:  # noqa: ARG002
         """Nothing is moved."""
         return EMPTY
 
@@ -74,7 +74,11 @@ def relative_error(clean: Tensor, perturbed: Tensor) -> Tensor:
 
 @torch.no_grad()
 def auto_gammas(
-    trainee: Trainee, examples: Examples, objective: Objective, batches: Sequence[TrainingBatch], layers: Sequence[str]
+    trainee: TrainedGraph,
+    examples: Examples,
+    objective: Objective,
+    batches: Sequence[TrainingBatch],
+    layers: Sequence[str],
 ) -> dict[str, float]:
     """Weights with which all penalties together start at half of the base loss, each layer with the same share.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...graph.taps import Visitor
-from ...graph.training import Trainee
+from ...graph.training import TrainedGraph
 
 EMPTY: Mapping[str, Visitor] = {}
 
@@ -55,7 +55,7 @@ class Examples(ABC):
     learns: bool = False
 
     @abstractmethod
-    def perturb(self, trainee: Trainee, batch: TrainingBatch) -> Tensor:
+    def perturb(self, trainee: TrainedGraph, batch: TrainingBatch) -> Tensor:
         """Images [N, ...] in the ball of `batch.epsilon` around the batch and in [0, 1], detached.
 
         The trainee is queried as in evaluation, unless the base says otherwise; no gradient of a parameter is left.
@@ -88,7 +88,7 @@ class Regularizer(Protocol):
     layers: tuple[str, ...]
     """Layers whose values are wanted from the clean and from the perturbed forward; empty: no clean forward for it."""
 
-    def injections(self, trainee: Trainee, perturbed: Tensor, batch: TrainingBatch) -> Mapping[str, Visitor]:
+    def injections(self, trainee: TrainedGraph, perturbed: Tensor, batch: TrainingBatch) -> Mapping[str, Visitor]:
         """What moves hidden layers in the forward on the perturbed images, by layer; empty for nothing."""
 
     def penalty(self, clean: Mapping[str, Tensor], perturbed: Mapping[str, Tensor]) -> Tensor | None:
@@ -100,7 +100,7 @@ class Nothing:
 
     layers: tuple[str, ...] = ()
 
-    def injections(self, trainee: Trainee, perturbed: Tensor, batch: TrainingBatch) -> Mapping[str, Visitor]:  # noqa: ARG002
+    def injections(self, trainee: TrainedGraph, perturbed: Tensor, batch: TrainingBatch) -> Mapping[str, Visitor]:  # noqa: ARG002
         """Nothing is moved."""
         return EMPTY
 

@@ -19,7 +19,7 @@ from ...attacks.draws import Draws
 from ...attacks.norms import TINY, Ball, lengths, project, random_start, steepest
 from ...attacks.objectives import cross_entropy
 from ...attacks.target import Target
-from ...graph.training import Trainee
+from ...graph.training import TrainedGraph
 from ...records import Norm
 from ...settings.recipe import Recipe
 from .base import Examples, State, TrainingBatch, input_gradient
@@ -34,7 +34,7 @@ SMALLEST_DRAW = 2.0**-25
 class Clean(Examples):
     """The images as they are."""
 
-    def perturb(self, trainee: Trainee, batch: TrainingBatch) -> Tensor:  # noqa: ARG002 - the contract of examples
+    def perturb(self, trainee: TrainedGraph, batch: TrainingBatch) -> Tensor:  # noqa: ARG002 - the contract of examples
         """The images [N, ...] of the batch. Cost: none."""
         return batch.images
 
@@ -52,7 +52,7 @@ class Pgd(Examples):
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
 
-    def perturb(self, trainee: Trainee, batch: TrainingBatch) -> Tensor:
+    def perturb(self, trainee: TrainedGraph, batch: TrainingBatch) -> Tensor:
         """Images [N, ...] in the ball and in [0, 1]. Cost: `attack_steps` forwards and backwards an image."""
         budget = budget_of(self._recipe, batch)
         start = random_start(batch.images, budget, _Drawn(batch))
@@ -76,7 +76,7 @@ class Kl(Examples):
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
 
-    def perturb(self, trainee: Trainee, batch: TrainingBatch) -> Tensor:
+    def perturb(self, trainee: TrainedGraph, batch: TrainingBatch) -> Tensor:
         """Images [N, ...] in the ball and in [0, 1].
 
         Cost: `attack_steps` forwards and backwards an image, and one forward on the clean one.
@@ -102,7 +102,7 @@ class Apgd(Examples):
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
 
-    def perturb(self, trainee: Trainee, batch: TrainingBatch) -> Tensor:
+    def perturb(self, trainee: TrainedGraph, batch: TrainingBatch) -> Tensor:
         """The images [N, ...] of the highest loss met. Cost: `attack_steps` + 1 forwards and backwards an image."""
         target = Target(_Queried(trainee), batch.images, batch.labels, budget_of(self._recipe, batch))
         rows = torch.arange(len(batch.images), device=batch.images.device)
@@ -125,7 +125,7 @@ class Free(Examples):
         self._delta: Tensor | None = None
         self.replays = recipe.attack_steps
 
-    def perturb(self, trainee: Trainee, batch: TrainingBatch) -> Tensor:  # noqa: ARG002 - the contract of examples
+    def perturb(self, trainee: TrainedGraph, batch: TrainingBatch) -> Tensor:  # noqa: ARG002 - the contract of examples
         """The images [N, ...] moved by what the last batch left, in the ball and in [0, 1]. Cost: none."""
         delta = self._of(batch)
         return project(batch.images + delta, batch.images, budget_of(self._recipe, batch))
@@ -175,7 +175,7 @@ class _Drawn(Draws):
 class _Queried(nn.Module):
     """The trainee in the form that attacks query."""
 
-    def __init__(self, trainee: Trainee) -> None:
+    def __init__(self, trainee: TrainedGraph) -> None:
         super().__init__()
         self._trainee = trainee
 
@@ -209,6 +209,6 @@ def _shrunk(delta: Tensor, norm: Norm, epsilon: float) -> Tensor:
     return delta * (epsilon / lengths(delta, norm).clamp_min(TINY)).clamp_max(1.0)
 
 
-def _logits(trainee: Trainee, images: Tensor) -> Tensor:
+def _logits(trainee: TrainedGraph, images: Tensor) -> Tensor:
     """As in evaluation, [N, K] float32 whatever the precision of the forward."""
     return trainee.logits(images).float()

@@ -14,7 +14,7 @@ from ...errors import UsageError
 from ...graph.base import Graph, Layer, Layout, split_batch
 from ...graph.select import select
 from ...graph.taps import Visitor, per_image
-from ...graph.training import Trainee
+from ...graph.training import TrainedGraph
 from .base import EMPTY, TrainingBatch
 
 Form = Literal["lie", "strang"]
@@ -57,7 +57,7 @@ class Lad:
         self._scale = scale
         self._warmup = warmup
 
-    def injections(self, trainee: Trainee, perturbed: Tensor, batch: TrainingBatch) -> Mapping[str, Visitor]:
+    def injections(self, trainee: TrainedGraph, perturbed: Tensor, batch: TrainingBatch) -> Mapping[str, Visitor]:
         """What moves the states, detached; nothing, and nothing is run, while the step is 0."""
         step = self._step if batch.progress >= self._warmup else self._step * batch.progress / self._warmup
         if step == 0:
@@ -72,7 +72,7 @@ class Lad:
         """Nothing is added."""
         return None
 
-    def _directions(self, trainee: Trainee, perturbed: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _directions(self, trainee: TrainedGraph, perturbed: Tensor, labels: Tensor) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
 
         def keeper(name: str) -> Visitor:

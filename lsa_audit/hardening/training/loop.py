@@ -19,7 +19,7 @@ from ...data.base import Dataset, sha256
 from ...device.ranks import Ranks
 from ...errors import ModelError
 from ...graph.base import Graph
-from ...graph.training import Trainee
+from ...graph.training import TrainedGraph
 from ...models.base import Model, weights_sha256
 from ...progress import Progress
 from ...records.hardening import Epoch, TrainingLog
@@ -102,7 +102,7 @@ class Training:
         recipe = setup.recipe
         self.setup, self.recipe, self.progress, self.folder = setup, recipe, progress, folder
         self.module = setup.model.module
-        self.trainee = Trainee(setup.graph, self.module, recipe.bn, compiled=recipe.compile)
+        self.trainee = TrainedGraph(setup.graph, self.module, recipe.bn, compiled=recipe.compile)
         self.examples, objective = BASES[recipe.at](recipe)
         self.regularizer = REGULARIZERS[recipe.reg](recipe, setup.gammas)
         self.batches = Batches(setup.training, recipe, setup.ranks, setup.device)

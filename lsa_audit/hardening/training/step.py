@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from ...graph.taps import Visitor
-from ...graph.training import ForwardResult, Trainee
+from ...graph.training import ForwardResult, TrainedGraph
 from ...models.answers import is_right
 from .base import Objective, Regularizer
 
@@ -33,7 +33,9 @@ class TrainingStep(nn.Module):
     Cost: one forward in training mode; a second one for trades, mart and atlr, of atlr only up to its last layer.
     """
 
-    def __init__(self, trainee: Trainee, objective: Objective, regularizer: Regularizer, clean_training: bool) -> None:
+    def __init__(
+        self, trainee: TrainedGraph, objective: Objective, regularizer: Regularizer, clean_training: bool
+    ) -> None:
         super().__init__()
         self.module = trainee.module
         self._trainee = trainee

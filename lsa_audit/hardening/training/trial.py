@@ -12,7 +12,7 @@ from .state import copy_of, put, trainable
 
 
 @dataclass(frozen=True)
-class Trial:
+class TimingTrial:
     """What a few steps showed.
 
     Attributes:
@@ -30,7 +30,7 @@ class Trial:
     memory_bytes: int
 
 
-def try_steps(setup: Setup, progress: Progress, steps: int = 2) -> Trial:
+def try_steps(setup: Setup, progress: Progress, steps: int = 2) -> TimingTrial:
     """Run that many steps, the first of which warms up, and one validation; the weights are as before in any case.
 
     Raises:
@@ -54,4 +54,4 @@ def try_steps(setup: Setup, progress: Progress, steps: int = 2) -> Trial:
         put(setup.model.module, state)
     count = training.batches.steps_an_epoch
     total = setup.recipe.epochs * (count * seconds[-1] + validation) + validation
-    return Trial(count, seconds[-1], validation, total, peak_memory(setup.device))
+    return TimingTrial(count, seconds[-1], validation, total, peak_memory(setup.device))

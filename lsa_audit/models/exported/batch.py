@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..static_batch import open_sizes
-from .program import Operation, Program, Ref, Times, Values, start
+from .program import Program, ProgramOperation, Ref, Times, Values, start
 
 SIZES = {"reshape": "shape", "expand": "size", "expand_copy": "size", "repeat": "repeats"}
 """Operations that may hold the batch size, and the argument that does."""
@@ -49,7 +49,7 @@ def opened(program: Program, tensors: Mapping[str, Tensor], images: Tensor, cons
     return replace(program, operations=tuple(operations))
 
 
-def _opened(operation: Operation, before: Values, after: Values, double: Values, size: int) -> Operation:
+def _opened(operation: ProgramOperation, before: Values, after: Values, double: Values, size: int) -> ProgramOperation:
     """The operation with the batch size of its arguments left open; the same where there is none."""
     source = operation.named.get("self")
     name = SIZES.get(operation.name)
@@ -65,7 +65,7 @@ def _opened(operation: Operation, before: Values, after: Values, double: Values,
     return operation if sizes is None else operation.with_named({name: sizes})
 
 
-def _per_image(operation: Operation, size: int, which: int) -> Operation:
+def _per_image(operation: ProgramOperation, size: int, which: int) -> ProgramOperation:
     """A constant such as the mask of a group or the first state of an LSTM, made as large as the batch is."""
     sizes = list(operation.named["size"])
     positions = [position for position, entry in enumerate(sizes) if entry == size]
@@ -74,7 +74,7 @@ def _per_image(operation: Operation, size: int, which: int) -> Operation:
     return operation.with_named({"size": sizes})
 
 
-def _repeated(operation: Operation, name: str, small: Tensor, result: Tensor, size: int) -> Operation:
+def _repeated(operation: ProgramOperation, name: str, small: Tensor, result: Tensor, size: int) -> ProgramOperation:
     """A constant such as a class token, repeated for each image: the count in front is the batch."""
     sizes = list(operation.named[name])
     leading = result.dim() - small.dim()

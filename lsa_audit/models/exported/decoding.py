@@ -16,7 +16,7 @@ from ..allowed import ATEN
 from ..checked import CHECKED
 from ..outputs import OutputCandidate, choose_or_wait
 from .arguments import DTYPES, EXPORT_HINT, read_argument
-from .program import Input, Operation, Output, Program, ProgramCall, with_lifetimes
+from .program import Input, Output, Program, ProgramCall, ProgramOperation, with_lifetimes
 
 SCHEMA_MAJOR = 8
 ATEN_TARGET = re.compile(r"torch\.ops\.(?P<namespace>\w+)\.(?P<name>\w+)\.(?P<overload>\w+)")
@@ -139,7 +139,7 @@ def _version(content: Mapping[str, Any]) -> str:
     return version if re.fullmatch(r"[\w.+<=]{1,40}", version) else "of unknown version"
 
 
-def in_evaluation(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+def in_evaluation(operations: tuple[ProgramOperation, ...]) -> tuple[ProgramOperation, ...]:
     """The operations with the flags of training off; the same tuple where none was on."""
     found = []
     for operation in operations:
@@ -150,7 +150,7 @@ def in_evaluation(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
     return operations if all(new is old for new, old in zip(found, operations, strict=True)) else tuple(found)
 
 
-def _has_statistics(operation: Operation) -> bool:
+def _has_statistics(operation: ProgramOperation) -> bool:
     return "batch_norm" not in operation.name or operation.named.get("running_mean") is not None
 
 
@@ -195,7 +195,7 @@ def _counts(node: Mapping[str, Any]) -> bool:
     return match is None or match["name"] not in CHECKS
 
 
-def _operation(node: Mapping[str, Any], trusted: bool) -> Operation:
+def _operation(node: Mapping[str, Any], trusted: bool) -> ProgramOperation:
     target = str(node["target"])
     match = ATEN_TARGET.fullmatch(target)
     if match is not None and match["name"] in VIEWS and match["overload"] == "default":
@@ -204,7 +204,7 @@ def _operation(node: Mapping[str, Any], trusted: bool) -> Operation:
     number_function = NUMBER_FUNCTIONS.get(target)
     function = number_function or _tensor_function(target, trusted)
     given = [(str(entry["name"]), read_argument(entry["arg"])) for entry in node["inputs"]]
-    return Operation(
+    return ProgramOperation(
         target=target,
         function=function,
         arguments=tuple(value for _, value in given) if number_function else (),

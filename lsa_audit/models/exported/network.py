@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..static_batch import in_groups
-from .program import Operation, Program, ProgramCall, Values, start
+from .program import Program, ProgramCall, ProgramOperation, Values, start
 
 DEEPEST = 100
 
@@ -19,7 +19,7 @@ class Scope(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.recorded_calls: list[list[Operation | CallStep]] = []
+        self.recorded_calls: list[list[ProgramOperation | CallStep]] = []
 
     def forward(self, values: Values, call: int) -> None:
         """Run one recorded call on the values of the whole program."""
@@ -45,7 +45,7 @@ class ExportedNetwork(nn.Module):
         super().__init__()
         self.recorded_program = program
         self.group_size = group_size
-        self.recorded_steps: list[Operation | CallStep] = []
+        self.recorded_steps: list[ProgramOperation | CallStep] = []
         _plant(self, program, tensors)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -61,10 +61,10 @@ class ExportedNetwork(nn.Module):
         return logits
 
 
-def run_steps(steps: Sequence[Operation | CallStep], values: Values) -> None:
+def run_steps(steps: Sequence[ProgramOperation | CallStep], values: Values) -> None:
     """Run operations and calls of submodules in order."""
     for step in steps:
-        if isinstance(step, Operation):
+        if isinstance(step, ProgramOperation):
             step.run(values)
         else:
             step.module(values, step.call)
@@ -125,10 +125,10 @@ def _module(kind: str | None, listed: bool) -> nn.Module:
 
 
 def _nested(
-    operations: Sequence[Operation], depth: int, modules: Mapping[str, nn.Module]
-) -> list[Operation | CallStep]:
+    operations: Sequence[ProgramOperation], depth: int, modules: Mapping[str, nn.Module]
+) -> list[ProgramOperation | CallStep]:
     """Steps of one call: neighbouring operations of the same inner call become one step."""
-    steps: list[Operation | CallStep] = []
+    steps: list[ProgramOperation | CallStep] = []
     position = 0
     while position < len(operations):
         call = _inner(operations[position], depth)
@@ -143,13 +143,13 @@ def _nested(
     return steps
 
 
-def _step(module: nn.Module, steps: list[Operation | CallStep]) -> CallStep:
+def _step(module: nn.Module, steps: list[ProgramOperation | CallStep]) -> CallStep:
     assert isinstance(module, Scope)  # noqa: S101 - a path that is called has a kind, hence a scope
     module.recorded_calls.append(steps)
     return CallStep(module, len(module.recorded_calls) - 1)
 
 
-def _inner(operation: Operation, depth: int) -> ProgramCall | None:
+def _inner(operation: ProgramOperation, depth: int) -> ProgramCall | None:
     """The module call at this depth below the network itself."""
     inside = [call for call in operation.calls if call.path]
     return inside[depth] if depth < len(inside) else None

@@ -49,7 +49,7 @@ class ProgramCall:
 
 
 @dataclass(frozen=True)
-class Operation:
+class ProgramOperation:
     """One operation.
 
     Attributes:
@@ -74,7 +74,7 @@ class Operation:
         parts = self.target.split(".")
         return parts[-2] if self.target.startswith("torch.ops.") else parts[-1]
 
-    def with_named(self, changes: Mapping[str, Any]) -> Operation:
+    def with_named(self, changes: Mapping[str, Any]) -> ProgramOperation:
         """The same operation with other values for some named arguments."""
         return replace(self, named={**self.named, **changes})
 
@@ -124,7 +124,7 @@ class Program:
     output: str
     tensors: Mapping[str, str]
     parameters: frozenset[str]
-    operations: tuple[Operation, ...]
+    operations: tuple[ProgramOperation, ...]
     modules: tuple[str, ...]
     architecture: str
     writer: str
@@ -152,7 +152,7 @@ def start(program: Program, tensors: Mapping[str, Tensor], images: Tensor) -> Va
     return {**named, program.input.name: images, IMAGES: images.shape[0], DEVICE: images.device}
 
 
-def with_lifetimes(operations: Sequence[Operation], output: str) -> tuple[Operation, ...]:
+def with_lifetimes(operations: Sequence[ProgramOperation], output: str) -> tuple[ProgramOperation, ...]:
     """The operations, each with the values that it is the last to read."""
     seen = {output}
     found = []

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ...page import text
 from ...page.view import Block, Card, Column, Group, Notice, Paragraph, Row, Section, Table, Tone
-from ...records.gating import AppliedWaiver, Check, Gating, Outcome, Verdict
+from ...records.gating import AppliedWaiver, GateCheck, Gating, Outcome, Verdict
 from ...settings.gates import COMPARATIVE
 
 TITLES: dict[Verdict, tuple[str, Tone]] = {
@@ -52,7 +52,7 @@ def _reasons(gating: Gating) -> Iterator[str]:
         yield f"At level warn, which does not count: {_tally(warned)}."
 
 
-def _tally(checks: Iterable[Check]) -> str:
+def _tally(checks: Iterable[GateCheck]) -> str:
     """How many checks have each outcome, e.g. `1 failed, 3 passed`."""
     found = Counter(check.outcome for check in checks)
     return ", ".join(f"{found[outcome]:,} {SAID[outcome]}" for outcome in ORDER if found[outcome]) or "none"
@@ -134,12 +134,12 @@ def _checks(gating: Gating) -> Table:
     return Table("Checks, those that count first", columns, tuple(map(_check, ordered)), note)
 
 
-def rank(check: Check) -> tuple[bool, bool, int]:
+def rank(check: GateCheck) -> tuple[bool, bool, int]:
     """Sorts those that count before those that do not, the gravest first."""
     return check.level != "error", check.waiver is not None, ORDER.index(check.outcome)
 
 
-def _check(check: Check) -> Row:
+def _check(check: GateCheck) -> Row:
     seen, level = _whole(check.sentence), "" if check.level == "error" else f" ({check.level})"
     if check.waiver is not None:
         reason = _whole(check.waiver)
@@ -149,7 +149,7 @@ def _check(check: Check) -> Row:
     return Row((f"{SAID[check.outcome]}{level}", text.name(check.id), seen), tone)
 
 
-def _is_grave(check: Check) -> bool:
+def _is_grave(check: GateCheck) -> bool:
     return check.outcome == "failed" and check.level == "error"
 
 

@@ -17,7 +17,7 @@ from ...units import DARK
 from ..stages import Evaluation
 from .candidates import candidates
 from .orders import other_orders
-from .trial import IMAGES, Trial, held
+from .trial import IMAGES, ReadingTrial, held
 
 __all__ = ["FLOOR", "FLOOR_IMAGES", "IMAGES", "SHARE", "SUSPICIOUS", "examine", "passes_made"]
 
@@ -62,7 +62,7 @@ def examine(evaluation: Evaluation, labels: LabelInfo, predictions: Tensor, pass
         return Plausibility(passes=0, allowed=allowed, note="the weights are random")
     if 1 - right / count < ROOM:
         return Plausibility(passes=0, allowed=allowed, note="nearly all images are right")
-    trial = Trial(evaluation, allowed)
+    trial = ReadingTrial(evaluation, allowed)
     orders = other_orders(evaluation, predictions)
     sample = trial.images(trial.chosen)
     possible = candidates(evaluation.model, sample, largest, suspicious=suspicious)

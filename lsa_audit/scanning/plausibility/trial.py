@@ -64,7 +64,7 @@ def _unseen(lane: _Lane, places: Tensor) -> Tensor:
     return torch.nonzero(rest)[:, 0]
 
 
-class Trial:
+class ReadingTrial:
     """Runs candidates on clean images and counts what that costs.
 
     Attributes:

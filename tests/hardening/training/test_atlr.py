@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lsa_audit.errors import UsageError
-from lsa_audit.graph.training import Trainee
+from lsa_audit.graph.training import TrainedGraph
 from lsa_audit.hardening.training.atlr import Atlr, auto_gammas, relative_error
 from lsa_audit.hardening.training.base import Nothing, TrainingBatch
 from lsa_audit.hardening.training.lad import Lad
@@ -104,7 +104,7 @@ class Shift:
     distance = 0.1
     graded = False
 
-    def perturb(self, trainee: Trainee, batch: TrainingBatch) -> Tensor:
+    def perturb(self, trainee: TrainedGraph, batch: TrainingBatch) -> Tensor:
         self.graded = torch.is_grad_enabled()
         return batch.images + self.distance
 
@@ -120,7 +120,7 @@ class Entropy:
         return loss if clean is None else loss + functional.cross_entropy(clean, labels)
 
 
-def network() -> Trainee:
+def network() -> TrainedGraph:
     torch.manual_seed(1)
     return trainee(
         nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), (4,)

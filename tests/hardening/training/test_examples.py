@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lsa_audit.attacks.budget import Budget
 from lsa_audit.attacks.norms import inside
-from lsa_audit.graph.training import Trainee
+from lsa_audit.graph.training import TrainedGraph
 from lsa_audit.hardening.training.base import TrainingBatch
 from lsa_audit.hardening.training.bases import BASES
 from lsa_audit.hardening.training.examples import Apgd, Free, Kl, Pgd
@@ -26,7 +26,7 @@ COUNT = 5
 
 
 @pytest.fixture(scope="module")
-def small() -> Trainee:
+def small() -> TrainedGraph:
     """A network whose running statistics are far from those of any batch."""
     torch.manual_seed(0)
     network = nn.Sequential(
@@ -109,7 +109,7 @@ def test_on_a_linear_model_the_worst_point_of_the_sphere_is_reached(at: Base) ->
 @pytest.mark.slow_for("fgsm-1-linf")
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize(("at", "steps"), [("fgsm", 1), ("pgd", 7)])
-def test_pgd_equals_a_slow_loop_over_the_images(small: Trainee, at: Base, steps: int, norm: Norm) -> None:
+def test_pgd_equals_a_slow_loop_over_the_images(small: TrainedGraph, at: Base, steps: int, norm: Norm) -> None:
     batch = batch_of(SHAPE, 0.05, classes=4)
     share = {"fgsm": 1.25, "pgd": 0.25}[at]
     perturbed = BASES[at](Recipe(at=at, norm=norm, epsilon=0.1))[0].perturb(small, batch)
@@ -133,7 +133,7 @@ def test_pgd_equals_a_slow_loop_over_the_images(small: Trainee, at: Base, steps:
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("at", get_args(Base))
-def test_images_stay_in_the_ball_and_making_them_leaves_no_trace(small: Trainee, at: Base, norm: Norm) -> None:
+def test_images_stay_in_the_ball_and_making_them_leaves_no_trace(small: TrainedGraph, at: Base, norm: Norm) -> None:
     batch = batch_of(SHAPE, 0.3, classes=4)
     before = {name: value.clone() for name, value in small.module.state_dict().items()}
     examples, _ = BASES[at](Recipe(at=at, norm=norm, epsilon=0.3))
@@ -151,7 +151,7 @@ def test_images_stay_in_the_ball_and_making_them_leaves_no_trace(small: Trainee,
 
 
 @pytest.mark.parametrize("at", ATTACKS)
-def test_the_draws_alone_decide(small: Trainee, at: Base) -> None:
+def test_the_draws_alone_decide(small: TrainedGraph, at: Base) -> None:
     batch = batch_of(SHAPE, 0.1, classes=4)
     examples, _ = BASES[at](Recipe(at=at, epsilon=0.1))
     first = examples.perturb(small, batch)
@@ -161,14 +161,14 @@ def test_the_draws_alone_decide(small: Trainee, at: Base) -> None:
 
 
 @pytest.mark.parametrize("at", ATTACKS)
-def test_the_rest_of_the_batch_does_not_matter(small: Trainee, at: Base) -> None:
+def test_the_rest_of_the_batch_does_not_matter(small: TrainedGraph, at: Base) -> None:
     batch = batch_of(SHAPE, 0.1, classes=4)
     examples, _ = BASES[at](Recipe(at=at, epsilon=0.1))
     part = TrainingBatch(batch.images[2:4], batch.labels[2:4], drawn(0, first=2), 0.1, 0.0)
     torch.testing.assert_close(examples.perturb(small, batch)[2:4], examples.perturb(small, part), atol=1e-5, rtol=0)
 
 
-def test_apgd_gives_the_highest_loss_that_it_met(small: Trainee) -> None:
+def test_apgd_gives_the_highest_loss_that_it_met(small: TrainedGraph) -> None:
     batch = batch_of(SHAPE, 0.2, classes=4)
 
     def losses(steps: int) -> Tensor:
@@ -180,7 +180,7 @@ def test_apgd_gives_the_highest_loss_that_it_met(small: Trainee) -> None:
     assert found[1].mean() > found[0].mean()
 
 
-def test_in_bf16_the_steps_are_still_taken_in_float32(small: Trainee) -> None:
+def test_in_bf16_the_steps_are_still_taken_in_float32(small: TrainedGraph) -> None:
     batch = batch_of(SHAPE, 0.1, classes=4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         perturbed = Pgd(Recipe(at="pgd", epsilon=0.1)).perturb(small, batch)
@@ -189,7 +189,7 @@ def test_in_bf16_the_steps_are_still_taken_in_float32(small: Trainee) -> None:
     assert (perturbed - exact).abs().mean() < 0.01
 
 
-def test_two_replays_of_free_by_hand(small: Trainee) -> None:
+def test_two_replays_of_free_by_hand(small: TrainedGraph) -> None:
     images = torch.tensor([[0.5, 0.0], [0.9, 0.5]])
     batch = TrainingBatch(images, torch.tensor([0, 1]), drawn(0), 0.2, 0.0)
     free = Free(Recipe(at="free", epsilon=0.2, step_size=0.15, steps=2))
@@ -206,7 +206,7 @@ def test_two_replays_of_free_by_hand(small: Trainee) -> None:
     torch.testing.assert_close(free.perturb(small, later)[0], torch.tensor([0.65, 0.1]))
 
 
-def test_free_keeps_what_a_smaller_batch_does_not_use(small: Trainee) -> None:
+def test_free_keeps_what_a_smaller_batch_does_not_use(small: TrainedGraph) -> None:
     images = torch.full((2, 2), 0.5)
     batch = TrainingBatch(images, torch.tensor([0, 1]), drawn(0), 0.2, 0.0)
     part = TrainingBatch(images[:1], batch.labels[:1], batch.draw, 0.2, 0.0)
@@ -219,7 +219,7 @@ def test_free_keeps_what_a_smaller_batch_does_not_use(small: Trainee) -> None:
     torch.testing.assert_close(other.perturb(small, batch), torch.tensor([[0.7, 0.7], [0.6, 0.6]]))
 
 
-def test_free_in_l2_stays_on_the_sphere(small: Trainee) -> None:
+def test_free_in_l2_stays_on_the_sphere(small: TrainedGraph) -> None:
     batch = TrainingBatch(torch.full((1, 2), 0.5), torch.tensor([0]), drawn(0), 0.1, 0.0)
     free = Free(Recipe(at="free", norm="l2", epsilon=0.1))
     free.after(torch.tensor([[3.0, 4.0]]), batch)

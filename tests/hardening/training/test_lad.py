@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lsa_audit.errors import UsageError
 from lsa_audit.graph.taps import per_image
-from lsa_audit.graph.training import Trainee
+from lsa_audit.graph.training import TrainedGraph
 from lsa_audit.hardening.training.atlr import Atlr
 from lsa_audit.hardening.training.base import Nothing, Regularizer, TrainingBatch
 from lsa_audit.hardening.training.lad import Form, Lad, Scale, hidden_states
@@ -28,7 +28,7 @@ def batch(images: Tensor, labels: list[int], progress: float = 1.0) -> TrainingB
     return TrainingBatch(images, torch.tensor(labels), lambda _, shape: torch.zeros(shape), 0.1, progress)
 
 
-def toy() -> Trainee:
+def toy() -> TrainedGraph:
     """x1 = relu(diag(2, 4) x0), x2 = relu([[1, 2], [3, 1]] x1), logits = diag(4, 3) x2."""
     network = nn.Sequential(
         nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False)
@@ -83,7 +83,7 @@ def test_a_step_of_zero_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Lad("lie", ("1", "3"), 0.1, "relative", 2.0).injections(subject, images, batch(images, [0], 0.0))
 
 
-def shifts(subject: Trainee, method: Lad, images: Tensor, given: TrainingBatch) -> dict[str, Tensor]:
+def shifts(subject: TrainedGraph, method: Lad, images: Tensor, given: TrainingBatch) -> dict[str, Tensor]:
     """What is added to each state [N, D]."""
     found = {}
     for name, visitor in method.injections(subject, images, given).items():

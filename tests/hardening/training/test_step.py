@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lsa_audit.graph.training import Trainee
+from lsa_audit.graph.training import TrainedGraph
 from lsa_audit.hardening.training.atlr import Atlr, relative_error
 from lsa_audit.hardening.training.base import Nothing
 from lsa_audit.hardening.training.bases import BASES
@@ -16,7 +16,7 @@ from lsa_audit.settings.recipe import Recipe
 from .trainings import dataset, network, setup
 
 
-class Watched(Trainee):
+class Watched(TrainedGraph):
     """Keeps what it was asked for."""
 
     def __init__(self, graph, module):

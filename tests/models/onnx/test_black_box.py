@@ -108,8 +108,10 @@ def test_one_session_serves_all_runs_with_the_same_values(tmp_path, monkeypatch)
     from lsa_audit.models.onnx import black_box
 
     made = []
-    program = black_box.Program
-    monkeypatch.setattr(black_box, "Program", lambda *args, **named: made.append(named) or program(*args, **named))
+    program = black_box.RuntimeProgram
+    monkeypatch.setattr(
+        black_box, "RuntimeProgram", lambda *args, **named: made.append(named) or program(*args, **named)
+    )
     network = box(cnn(), tmp_path)
     for names in ((), ("c",), ("c",), (), ("c", "r"), ("c", "r")):
         network.run_with(images(2), names)
