@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import AuditError, DataError
 from .archive_parts import LAYOUT_KEY, chosen_pair, split_part, wanted_keys
 from .base import DataRequest, Dataset, InputSpec, Naming
 from .labels import read_labels
@@ -164,16 +163,10 @@ def _read_archive(path: Path, part: str | None) -> dict[str, NDArray[Any]]:
             # Other arrays stay on disk: they are named in errors, and may be large.
             wanted = wanted_keys(archive.files, part)
             found = {key: _array(archive, key) if key in wanted else numpy.empty(0) for key in archive.files}
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        RuntimeError,
-        MemoryError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except AuditError:
+        raise
+    except Exception as error:
+        # The header of an array is a Python literal: the parsers of numpy and Python fail on it in many ways.
         if "allow_pickle" in str(error):
             raise DataError(
                 f"{path.name} holds Python objects", "save plain arrays: numpy.savez with uint8 or float"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zipfile
+
 import numpy
 import pytest
 import torch
@@ -74,6 +76,19 @@ def test_objects_in_arrays_that_are_not_needed_are_not_read(save_npz):
     assert len(arrays.load(DataRequest(f"{save_npz(**parts)}:test"), InputSpec()).labels) == 2
     with pytest.raises(DataError, match="holds Python objects"):
         arrays.load(DataRequest(save_npz(images=things, labels=labels)), InputSpec())
+
+
+@pytest.mark.parametrize(
+    "header", ["{'descr': '<f4', 'shape': (2, 3", "{'descr': '<f4',\n  'shape'\n }", "((((", "{'a': 1e999}"]
+)
+def test_a_header_that_is_no_literal_is_one_line(tmp_path, header):
+    content = header.encode().ljust(117) + b"\n"
+    array = b"\x93NUMPY\x01\x00" + len(content).to_bytes(2, "little") + content + b"\0" * 24
+    with zipfile.ZipFile(tmp_path / "broken.npz", "w") as archive:
+        archive.writestr("images.npy", array)
+        archive.writestr("labels.npy", array)
+    with pytest.raises(DataError, match=r"broken.npz cannot be read: .*save it again"):
+        arrays.load(DataRequest(str(tmp_path / "broken.npz")), InputSpec())
 
 
 def test_only_chosen_images_are_resized(coded, save_npz, monkeypatch):
