@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from .topics import SCHEMAS, TOPICS, catalogue, rows
+from .topics import explained as titles
 
 Values = list[tuple[str, str]]
 """Names that fit what was typed so far, each with what it is."""
@@ -88,9 +89,7 @@ def _catalogue(kind: str) -> dict[str, str]:
 
 
 def _explained(incomplete: str, topic: str) -> Values:
-    from ..explanations import title
-
-    return [(name, title(topic, name)) for name in catalogue()[topic] if name.startswith(incomplete)]
+    return _fitting(incomplete, {row["name"]: row["what"] for row in titles(topic)})
 
 
 def _fitting(incomplete: str, names: dict[str, str]) -> Values:

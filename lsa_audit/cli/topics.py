@@ -48,7 +48,8 @@ def _profiles() -> Rows:
     ]
 
 
-def _explained(topic: str) -> Rows:
+def explained(topic: str) -> Rows:
+    """The pages of a key of `catalogue`: each id and its title."""
     from ..explanations import title
 
     return [{"name": name, "what": title(topic, name)} for name in catalogue()[topic]]
@@ -60,7 +61,7 @@ def _findings() -> Rows:
     groups = dict.fromkeys(HEALTH_RULES, "attack-health")
     return [
         {"name": row["name"], "group": groups.get(row["name"], "result"), "what": row["what"]}
-        for row in _explained("findings")
+        for row in explained("findings")
     ]
 
 
@@ -113,10 +114,10 @@ TOPICS: dict[str, Topic] = {
     "data": Topic("data sets and forms of data, for --data", _data),
     "profiles": Topic("settings that come with the program, for --profile", _profiles),
     "layers": Topic("kinds of layers, for --layers", _layers),
-    "measures": Topic("how the movement of a layer is measured, for --measure", lambda: _explained("measures")),
+    "measures": Topic("how the movement of a layer is measured, for --measure", lambda: explained("measures")),
     "findings": Topic("what a report may tell, for `explain`", _findings),
     "gates": Topic("what a profile may limit, for `gates`", _gates),
-    "presets": Topic("gates by one name, for --preset", lambda: _explained("presets")),
+    "presets": Topic("gates by one name, for --preset", lambda: explained("presets")),
     "formats": Topic("forms of the report, for --format and --output", _formats),
 }
 

@@ -73,8 +73,8 @@ class UnevenRowsError(ModelError):
         super().__init__(what, "leave it out with --layers")
 
 
-def rows_of(layer: Layer, value: Tensor, count: int) -> int:
-    """How many rows the value has where the images lie.
+def check_rows(layer: Layer, value: Tensor, count: int) -> None:
+    """Compare how many rows the value has where the images lie.
 
     Raises:
         UnevenRowsError: not as many for each of the `count` images as in the walk.
@@ -84,7 +84,6 @@ def rows_of(layer: Layer, value: Tensor, count: int) -> int:
     rows = value.shape[dim] if dim < value.dim() else 0
     if rows != expected:
         raise UnevenRowsError(layer.info.name, rows, count)
-    return rows
 
 
 def split_batch(value: Tensor, layout: Layout, count: int) -> Tensor:

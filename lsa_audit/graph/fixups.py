@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from .biases import join_biases
-from .structure import operation
+from .structure import arguments, operation
 
 VIEWS = frozenset({"view", "_unsafe_view"})
 """Specialised to the strides seen at export; `reshape` runs on any device and attention backend."""
@@ -47,23 +47,18 @@ def _fuse(graph: fx.Graph, node: fx.Node) -> None:
     """Replace a batch norm that returns (output, mean, rstd) by the one that returns its output."""
     if any(user.target is not operator.getitem or user.args[1] != 0 for user in node.users if user.users):
         return
-    named = {argument.name: value for argument, value in zip(_schema(node), node.args, strict=False)} | node.kwargs
+    named = arguments(node)
     statistics = (named.get("running_mean"), named.get("running_var"))
     training = bool(named.get("training", False))
     if training and statistics != (None, None):
         return
-    arguments = (named["input"], named.get("weight"), named.get("bias"), *statistics)
+    operands = (named["input"], named.get("weight"), named.get("bias"), *statistics)
     settings = (statistics == (None, None), named["momentum"], named["eps"], False)
     with graph.inserting_before(node):
-        fused = graph.call_function(torch.ops.aten.batch_norm.default, (*arguments, *settings))
+        fused = graph.call_function(torch.ops.aten.batch_norm.default, (*operands, *settings))
     for user in list(node.users):
         if not fused.meta:
             fused.meta = dict(user.meta)
         user.replace_all_uses_with(fused)
         graph.erase_node(user)
     graph.erase_node(node)
-
-
-def _schema(node: fx.Node) -> list[torch.Argument]:
-    assert isinstance(node.target, torch._ops.OpOverload)  # noqa: S101 - narrows for mypy; `operation` named it
-    return list(node.target._schema.arguments)

@@ -8,14 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-import torch
 from torch import fx
 
-from .structure import Shape, operation
+from .structure import Shape, arguments, operation
 
 Shapes = Mapping[fx.Node, Shape]
-
-BAG_ARGUMENTS = tuple(argument.name for argument in torch.ops.aten.embedding_bag.padding_idx._schema.arguments)
 
 
 def flops(node: fx.Node, shapes: Shapes) -> int:
@@ -56,7 +53,7 @@ def _bilinear(node: fx.Node, shapes: Shapes) -> int:
 
 def _embedding_bag(node: fx.Node, shapes: Shapes) -> int:
     """Rows of the table [V, D] that are weighted before they are summed up; without weights there is no product."""
-    named = dict(zip(BAG_ARGUMENTS, node.args, strict=False)) | dict(node.kwargs)
+    named = arguments(node)
     table, weights = named["weight"], named.get("per_sample_weights")
     if not isinstance(table, fx.Node) or not isinstance(weights, fx.Node):
         return 0

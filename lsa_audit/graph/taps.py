@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from ..models.base import Opaque, PixelModel
-from .base import Graph, Layer, Layout, rows_of, split_batch
+from .base import Graph, Layer, Layout, check_rows, split_batch
 from .hooks import run_hooked
 
 Visitor = Callable[[Tensor], Tensor | None]
@@ -148,7 +148,7 @@ def _neuron_dim(layer: Layer) -> int:
 
 
 def _split(layer: Layer, value: Tensor, count: int) -> Tensor:
-    rows_of(layer, value, count)
+    check_rows(layer, value, count)
     if value.is_complex():
         value = torch.view_as_real(value)
     return split_batch(value, Layout(layer.batch_dim, layer.batch_outer), count)

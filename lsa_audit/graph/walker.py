@@ -13,7 +13,7 @@ from ..models.base import Model, Opaque, PixelModel
 from ..models.parity import relative_difference
 from ..models.state import preserved, restored
 from ..records import GraphCheck, Skipped
-from .base import Graph, Layer, UnevenRowsError, rows_of
+from .base import Graph, Layer, UnevenRowsError, check_rows
 from .batch_layout import TOLERANCE, probe_images
 from .export import export
 from .exported import describe
@@ -96,7 +96,7 @@ def without_uneven(graph: Graph, images: Tensor) -> Graph:
     def visitor(layer: Layer) -> Visitor:
         def visit(value: Tensor) -> None:
             with suppress(UnevenRowsError):
-                rows_of(layer, value, len(images))
+                check_rows(layer, value, len(images))
                 even.add(layer.info.name)
 
         return visit

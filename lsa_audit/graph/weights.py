@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
 from ..models.base import Opaque
 from .base import Graph, Layer
 from .modules import TRANSPOSED
-from .structure import NETWORK, operation
+from .structure import NETWORK, arguments, operation
 
 CONVOLUTIONS = frozenset(
     {"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution"}
@@ -116,7 +115,7 @@ def _of_node(module: fx.GraphModule, site: str) -> Weights | None:
     node = next(node for node in module.graph.nodes if node.name == site)
     if operation(node) == "getitem" and node.args[1] == 0:
         (node,) = node.all_input_nodes
-    name, named = operation(node), _arguments(node)
+    name, named = operation(node), arguments(node)
     weight_name, bias_name = PRODUCTS.get(name, ("weight", "bias"))
     source, moves = _behind_moves(named.get(weight_name))
     bias = named.get(bias_name)
@@ -129,14 +128,6 @@ def _of_node(module: fx.GraphModule, site: str) -> Weights | None:
         return None
     label = str(source.target).removeprefix(f"{NETWORK}.")
     return Weights(label, weight, None if bias is None else _tensor(module, bias), dims[dim])
-
-
-def _arguments(node: fx.Node) -> dict[str, Any]:
-    """The arguments of a call by the names in its schema."""
-    if not isinstance(node.target, torch._ops.OpOverload):
-        return {}
-    names = [argument.name for argument in node.target._schema.arguments]
-    return dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
 
 
 def _neuron_dim(name: str, named: Mapping[str, Any], shape: Sequence[int]) -> int | None:
@@ -173,7 +164,7 @@ def _moved(moves: Sequence[fx.Node], count: int) -> list[int]:
     """The stored tensor's dimension for each dimension of the argument."""
     dims = list(range(count))
     for move in reversed(moves):
-        named = _arguments(move)
+        named = arguments(move)
         if operation(move) == "permute":
             dims = [dims[dim] for dim in named["dims"]]
         else:

@@ -124,11 +124,11 @@ class Watch(TorchFunctionMode):
             return operand, None
         if name != "add" or len(args) < 2:
             return None
-        made, other = self._last(args[0]), args[1]
-        if made is None or made.origin != "abs":
-            made, other = self._last(args[1]), args[0]
-        known = made is not None and made.origin == "abs" and made.size_of is not None and self._is_constant(other)
-        return (made.size_of[0], other) if known and made is not None and made.size_of is not None else None
+        for value, other in (args[:2], args[1::-1]):
+            made = self._last(value)
+            if made is not None and made.origin == "abs":
+                return (made.size_of[0], other) if made.size_of and self._is_constant(other) else None
+        return None
 
     def _softsign(self, name: str, args: Any) -> Callable[..., Any] | None:
         """Where a value is divided by a number plus its own absolute value, that as one function of both."""

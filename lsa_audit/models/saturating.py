@@ -24,8 +24,6 @@ LEAK = 0.05
 through the values in front, and 25, 29, 34 with slopes of 0.03, 0.1, 0.2."""
 BY_HAND = frozenset(RISES.values())
 """What sigmoids and softmaxes are written with."""
-
-
 TINY = 1e-30
 
 

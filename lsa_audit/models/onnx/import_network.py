@@ -64,9 +64,8 @@ def _is_bias(product: Raw, constants: Mapping[str, Constant], name: str) -> bool
     weight, bias = _shape(constants, product.inputs[1]), _shape(constants, name)
     is_matrix = product.op_type in {"MatMul", "Gemm"}
     behind = 0 if is_matrix else len(weight) - 2
-    if not isinstance(value, Tensor) or not value.is_floating_point() or behind < (0 if is_matrix else 1):
-        return False
-    if len(bias) <= behind or (is_matrix and len(weight) != 2) or (not is_matrix and len(bias) > len(weight)):
+    fits = len(weight) == 2 if is_matrix else len(weight) > 2 and len(bias) <= len(weight)
+    if not isinstance(value, Tensor) or not value.is_floating_point() or not fits or len(bias) <= behind:
         return False
     if product.op_type == "Conv" or product.attributes.get("transB", 0):
         neurons = weight[0]
